@@ -1,0 +1,211 @@
+"""The Matrix half in the enclave: what comes in, and which part takes care of it."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
+from adapters.matrix import (
+    inside_devices,
+    inside_olm,
+    inside_own,
+    inside_rooms,
+    inside_sending,
+    inside_timeline,
+    inside_todevice,
+    names,
+)
+from adapters.matrix.inside_content import refusal
+from adapters.matrix.inside_state import Line, Outbound, Queued, Room
+from bridge.wire.link import Input
+from bridge.wire.values import RequestShape
+from crypto.message import Assurance, Kind, Message
+from crypto.olm.canonical import decoded
+from crypto.olm.errors import OlmError
+from crypto.records import Records
+
+
+class _DeviceLists(msgspec.Struct):
+    changed: list[str] = []
+    left: list[str] = []
+
+
+class _Keys(msgspec.Struct):
+    device_one_time_keys_count: dict[str, int] | None = None
+    device_unused_fallback_key_types: list[str] | None = None
+    device_lists: _DeviceLists | None = None
+    full: bool = False
+
+
+class MatrixInside:
+    """Olm and Megolm towards the Matrix contacts of an account. All state is in the records of the step."""
+
+    network = names.NETWORK
+    requests: Mapping[str, RequestShape] = names.REQUESTS
+
+    def started(self, step: Step, *, resumed: bool) -> None:
+        """Go on. Not `resumed`: sending keys may have been used in a future that was rolled back, so none is again."""
+        if not resumed:
+            for contact in _contacts(step.account):
+                inside_sending.forget_session(step, contact)
+            inside_olm.forget_sending(step)
+        _drop_lines_of_strangers(step)
+        inside_sending.advance_all(step)
+
+    def arrived(self, step: Step, arrival: Input) -> None:
+        """Something came from the homeserver. What is wrong with it is counted, and changes nothing."""
+        handlers = {
+            names.EVENT: lambda: inside_timeline.arrived(step, arrival.body),
+            names.TO_DEVICE: lambda: inside_todevice.arrived(step, arrival.body),
+            names.KEYS: lambda: self._keys(step, arrival),
+            names.ROOM: lambda: self._room(step, arrival),
+            names.DEVICE: lambda: self._device(step, arrival),
+        }
+        handler = handlers.get(arrival.name)
+        if handler is None:
+            step.report("arrival-unknown")
+            return
+        try:
+            handler()
+        except OlmError as error:
+            step.report(f"{arrival.name}-{error.code}")
+            if arrival.name == names.EVENT:
+                step.trace(arrival.position, "refused", error.code)
+
+    def answered(self, step: Step, answer: Input) -> None:
+        """A request was carried out or failed for good."""
+        if answer.name == names.ROOM_SEND:
+            inside_sending.sent(step, answer)
+        elif answer.name == names.SEND_TO_DEVICE:
+            inside_sending.shared(step, answer)
+        elif answer.name == names.KEYS_QUERY:
+            self._queried(step, answer)
+        elif answer.name == names.KEYS_CLAIM:
+            self._claimed(step, answer)
+        elif answer.name == names.ROOM_OBTAIN:
+            self._obtained(step, answer)
+        elif answer.name == names.KEYS_UPLOAD and inside_own.uploaded(step, answer):
+            inside_sending.advance_all(step)
+
+    def woken(self, step: Step, name: str) -> None:
+        """A time has come that was asked for."""
+        if name == inside_own.TIMER:
+            inside_own.woken(step)
+        elif name == inside_devices.TIMER:
+            inside_devices.woken(step)
+            inside_sending.advance_all(step)
+
+    def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
+        """Send a message; ends in `delivered` when the homeserver has its event, or in `failed`."""
+        inside_sending.send(step, contact, Queued(message.id, message.kind, message.position, False, message.body))
+
+    def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
+        """Nothing to tell: a Matrix client shows its event as sent once its homeserver has it."""
+
+    def refused(self, step: Step, contact: ContactPolicy, message_id: str, code: str) -> None:
+        """Tell the contact, encrypted, why a message of theirs did not arrive."""
+        inside_sending.send(step, contact, Queued(message_id, Kind.NOTICE, 0, True, refusal(code)))
+
+    def assurance(self, records: Records, contact: ContactPolicy) -> Assurance:
+        """End-to-end, always: there is no other way out of here."""
+        return Assurance.END_TO_END
+
+    def status(self, records: Records, account: AccountPolicy) -> Sequence[LegStatus]:
+        """How the legs stand."""
+        return [_status(records, contact) for contact in _contacts(account)]
+
+    def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
+        """There is no identity to decide on before devices are cross-signed."""
+        return "unsupported"
+
+    # ---------------------------------------------------------------- one arrival or answer
+    def _device(self, step: Step, arrival: Input) -> None:
+        if inside_own.logged_in(step, arrival):
+            inside_olm.forget_all(step)
+            for contact in _contacts(step.account):
+                inside_sending.forget_session(step, contact)
+            inside_devices.all_outdated(step)
+
+    def _keys(self, step: Step, arrival: Input) -> None:
+        told = decoded(arrival.body, _Keys)
+        if told.full:
+            inside_devices.all_outdated(step)
+        changed = told.device_lists.changed if told.device_lists is not None else []
+        for user in dict.fromkeys(changed):
+            if inside_devices.outdated(step, user):
+                self._reconsider(step, user)
+        inside_own.stock_told(step, told.device_one_time_keys_count, told.device_unused_fallback_key_types)
+
+    def _room(self, step: Step, arrival: Input) -> None:
+        contact = inside_rooms.told(step, arrival.body)
+        if contact is not None:
+            inside_sending.reconsider(step, contact)
+            inside_sending.advance(step, contact)
+
+    def _queried(self, step: Step, answer: Input) -> None:
+        own = inside_own.own_state(step)
+        user = inside_devices.answered(step, answer, own) if own is not None else None
+        if user is not None:
+            self._reconsider(step, user)
+            inside_todevice.rebind(step, user)
+            inside_sending.advance_all(step)
+
+    def _claimed(self, step: Step, answer: Input) -> None:
+        own = inside_own.own_state(step)
+        if own is not None and inside_olm.claimed(step, answer, own):
+            inside_sending.advance_all(step)
+            inside_olm.claim_for_wedged(step)
+
+    def _obtained(self, step: Step, answer: Input) -> None:
+        outcome = inside_rooms.obtained(step, answer)
+        if outcome is None:
+            return
+        contact, code = outcome
+        if code is not None:
+            inside_sending.fail_line(step, contact, code)
+            return
+        room = inside_rooms.room_of(step, contact)
+        if room is not None and room.problem is not None:  # also: the contact left it while it was made
+            inside_sending.fail_line(step, contact, room.problem)
+        inside_sending.reconsider(step, contact)
+        inside_sending.advance(step, contact)
+
+    def _reconsider(self, step: Step, user: str) -> None:
+        """The user's devices are no longer what they were: the user's own concern every contact's session."""
+        for contact in _contacts(step.account):
+            if user in (contact.address, step.account.far_addresses.get("matrix")):
+                inside_sending.reconsider(step, contact)
+
+
+def _contacts(account: AccountPolicy) -> list[ContactPolicy]:
+    return [contact for contact in account.contacts if contact.network == names.NETWORK]
+
+
+def _drop_lines_of_strangers(step: Step) -> None:
+    """What waited for a contact that the operator took off the map will never be sent."""
+    mapped = {contact.address for contact in _contacts(step.account)}
+    for name in list(step.records.names("line/")):
+        if name.removeprefix("line/") not in mapped:
+            step.records.delete(name)
+            for waiting in list(step.records.names(f"queue/{name.removeprefix('line/')}/")):
+                step.records.delete(waiting)
+            step.report("contact-removed")
+
+
+def _status(records: Records, contact: ContactPolicy) -> LegStatus:
+    line = records.get(f"line/{contact.address}", Line) or Line()
+    room = records.get(f"room/{contact.address}", Room)
+    out = records.get(f"out/{contact.address}", Outbound)
+    waiting = line.next - line.first
+    parked = sum(1 for _ in records.names(f"parked/{contact.address}/"))
+    state = "active" if out is not None and out.ready_until_ms else "preparing" if waiting else "none"
+    if room is not None and room.problem is not None:
+        state = room.problem
+    return LegStatus(
+        contact=contact.id,
+        network=names.NETWORK,
+        assurance=Assurance.END_TO_END,
+        state=state,
+        peer=room.room_id if room is not None and room.room_id else None,
+        waiting=waiting + parked,
+    )

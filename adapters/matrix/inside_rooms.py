@@ -1,0 +1,134 @@
+"""The direct room with a contact, as the homeserver tells it, and whether it is fit to be sent into."""
+
+from dataclasses import replace
+
+import msgspec
+
+from adapters.inside_api import ContactPolicy, Step
+from adapters.matrix.inside_state import HOUR_MS, Room
+from adapters.matrix.names import CONTACT_LEFT, ROOM_NOT_ENCRYPTED, ROOM_NOT_PRIVATE, ROOM_OBTAIN
+from bridge.wire.link import Input
+from bridge.wire.values import Address
+from crypto.olm.canonical import decoded
+from crypto.olm.device import MEGOLM
+from crypto.olm.errors import Malformed
+
+DEFAULT_ROTATION_MS = 7 * 24 * HOUR_MS
+DEFAULT_ROTATION_MESSAGES = 100
+MOST_ROTATION_MS = 4 * DEFAULT_ROTATION_MS
+MOST_ROTATION_MESSAGES = 10_000
+"""A room may ask for less, down to one hour and one message, and for more up to these."""
+EARLIER_ROOMS = 8
+
+
+class _Encryption(msgspec.Struct):
+    algorithm: object = None
+    rotation_period_ms: object = None
+    rotation_period_msgs: object = None
+
+
+class RoomArrival(msgspec.Struct):
+    """Body of a `room` arrival, and of the answer to `room-obtain`."""
+
+    contact: str
+    room_id: str
+    encryption: _Encryption | None
+    members: dict[str, str]
+
+
+def room_of(step: Step, contact: ContactPolicy) -> Room | None:
+    """What is known of the room with the contact."""
+    return step.records.get(f"room/{contact.address}", Room)
+
+
+def obtain(step: Step, contact: ContactPolicy) -> None:
+    """Ask for a room, if none is being asked for. One that the contact left is not to be used again."""
+    room = room_of(step, contact) or Room()
+    if room.obtaining is not None:
+        return
+    values = {"contact": Address(v=contact.address)}
+    if room.room_id:
+        values["avoid"] = Address(v=room.room_id)
+    key = step.carry(ROOM_OBTAIN, values, lane=f"contact-{contact.id}")
+    step.records.put(f"room/{contact.address}", replace(room, obtaining=key))
+
+
+def told(step: Step, body: bytes) -> ContactPolicy | None:
+    """Take note of a room's state. Returns the contact it is with. Raises Malformed."""
+    state = decoded(body, RoomArrival)
+    contact = step.account.contact_by_address("matrix", state.contact)
+    if contact is None:
+        step.report("room-stranger")
+        return None
+    if not (state.room_id.startswith("!") and len(state.room_id) <= 255 and state.room_id.isprintable()):
+        raise Malformed
+    before = room_of(step, contact) or Room()
+    problem = _problem(step, contact, state)
+    if before.room_id != state.room_id and before.room_id and before.problem is None:
+        if problem is not None:
+            step.report(problem, contact.id)  # another room turned up, and it is unfit: stay where we are
+            return None
+        if state.room_id in before.earlier:
+            return None
+    earlier = before.earlier
+    if before.room_id and before.room_id != state.room_id:
+        earlier = (before.room_id, *(room for room in earlier if room != before.room_id))[:EARLIER_ROOMS]
+    room = Room(
+        room_id=state.room_id,
+        problem=problem,
+        rotation_ms=_rotation(state, "rotation_period_ms", DEFAULT_ROTATION_MS, HOUR_MS, MOST_ROTATION_MS),
+        rotation_messages=_rotation(
+            state, "rotation_period_msgs", DEFAULT_ROTATION_MESSAGES, 1, MOST_ROTATION_MESSAGES
+        ),
+        obtaining=before.obtaining,
+        earlier=tuple(name for name in earlier if name != state.room_id),
+    )
+    if room != before:
+        step.records.put(f"room/{contact.address}", room)
+    if problem is not None and problem != before.problem:
+        step.report(problem, contact.id)
+    return contact
+
+
+def obtained(step: Step, answer: Input) -> tuple[ContactPolicy, str | None] | None:
+    """The outcome of `obtain`: the contact, and the code of a failure. None when nobody asked."""
+    for contact in step.account.contacts:
+        room = room_of(step, contact) if contact.network == "matrix" else None
+        if room is not None and room.obtaining is not None and room.obtaining == answer.key:
+            break
+    else:
+        return None
+    step.records.put(f"room/{contact.address}", replace(room, obtaining=None))
+    if answer.code != "ok":
+        return contact, answer.code
+    try:
+        told_of = told(step, answer.body)
+    except Malformed:
+        told_of = None
+    return contact, None if told_of == contact else "malformed-response"
+
+
+def is_room_of(step: Step, contact: ContactPolicy, room_id: str) -> bool:
+    """Whether what the contact writes there is taken."""
+    room = room_of(step, contact)
+    return room is not None and (room.room_id == room_id or room_id in room.earlier)
+
+
+def _problem(step: Step, contact: ContactPolicy, state: RoomArrival) -> str | None:
+    ours = {step.account.far_addresses.get("matrix"), contact.address}
+    if state.encryption is None or state.encryption.algorithm != MEGOLM:
+        return ROOM_NOT_ENCRYPTED
+    if any(
+        membership in ("join", "invite", "knock") and user not in ours for user, membership in state.members.items()
+    ):
+        return ROOM_NOT_PRIVATE
+    if state.members.get(contact.address) not in ("join", "invite"):
+        return CONTACT_LEFT
+    return None
+
+
+def _rotation(state: RoomArrival, name: str, default: int, least: int, most: int) -> int:
+    value = getattr(state.encryption, name, None)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return default
+    return max(least, min(most, value))

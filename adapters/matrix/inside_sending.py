@@ -1,0 +1,258 @@
+"""From a message to a Megolm event: the line of waiting messages, the room's session, its sharing, its rotation.
+
+When everything is ready a message is one encryption and one request. Otherwise it waits in the contact's line, and
+`advance` does the next thing that is missing, again after every answer, until the line is empty or has failed.
+"""
+
+from dataclasses import replace
+
+from vodozemac import GroupSession
+
+from adapters.inside_api import ContactPolicy, Step
+from adapters.matrix import inside_devices, inside_olm, inside_rooms
+from adapters.matrix.inside_content import room_message
+from adapters.matrix.inside_own import own_state
+from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent, Share
+from adapters.matrix.names import CONTACT_LEFT, DEVICES_UNKNOWN, NO_DEVICES, NO_SESSIONS, ROOM_SEND
+from bridge.wire.link import Input
+from bridge.wire.values import Address, Sealed
+from crypto.olm.device import Device
+from crypto.olm.errors import OlmError
+from crypto.olm.group import ROOM_KEY, encrypted_event, room_key_content
+from crypto.olm.pairwise import encrypted_for
+
+SHARED_AT_ONCE = 50
+
+
+# ---------------------------------------------------------------- entry points
+def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
+    """Send now if all is ready and nobody waits; else get in line."""
+    out = _ready(step, contact)
+    own = own_state(step)
+    if out is not None and own is not None and step.records.get(f"line/{contact.address}", Line) is None:
+        _emit(step, contact, own, out, message)
+        return
+    line = step.records.get(f"line/{contact.address}", Line) or Line()
+    step.records.put(f"queue/{contact.address}/{line.next:016d}", message)
+    step.records.put(f"line/{contact.address}", replace(line, next=line.next + 1))
+    advance(step, contact)
+
+
+def advance(step: Step, contact: ContactPolicy) -> None:
+    """Do the next thing that the waiting messages need."""
+    own = own_state(step)
+    if own is None or not own.published or step.records.get(f"line/{contact.address}", Line) is None:
+        return
+    room = inside_rooms.room_of(step, contact)
+    if room is None or not room.room_id or room.problem == CONTACT_LEFT:
+        inside_rooms.obtain(step, contact)
+    elif room.problem is not None:
+        fail_line(step, contact, room.problem)
+    else:
+        _advance_devices(step, contact, own, room)
+
+
+def advance_all(step: Step) -> None:
+    """`advance` for every contact."""
+    for contact in step.account.contacts:
+        if contact.network == "matrix":
+            advance(step, contact)
+
+
+def reconsider(step: Step, contact: ContactPolicy) -> None:
+    """Devices or room changed: look at them before the next message."""
+    out = step.records.get(f"out/{contact.address}", Outbound)
+    if out is not None and out.ready_until_ms:
+        step.records.put(f"out/{contact.address}", replace(out, ready_until_ms=0))
+
+
+def forget_session(step: Step, contact: ContactPolicy) -> None:
+    """The next message starts a new session."""
+    step.records.delete(f"out/{contact.address}")
+    step.records.delete(f"out-session/{contact.address}")
+
+
+def sent(step: Step, answer: Input) -> None:
+    """The outcome of a message's request."""
+    entry = step.records.get(f"sent/{answer.key}", Sent)
+    if entry is None:
+        return
+    step.records.delete(f"sent/{answer.key}")
+    if entry.notice:
+        step.report("notice-sent" if answer.code == "ok" else "notice-failed", entry.contact)
+    elif answer.code == "ok":
+        step.delivered(entry.contact, entry.message_id)
+    else:
+        step.failed(entry.contact, entry.message_id, answer.code)
+
+
+def shared(step: Step, answer: Input) -> None:
+    """The outcome of sharing a session's key."""
+    for contact in step.account.contacts:
+        out = step.records.get(f"out/{contact.address}", Outbound)
+        if out is None or out.sharing is None or out.sharing != answer.key:
+            continue
+        if answer.code != "ok":
+            forget_session(step, contact)
+            fail_line(step, contact, answer.code)
+            return
+        done = replace(out, shared=out.shared + out.pending, sharing=None, pending=())
+        step.records.put(f"out/{contact.address}", done)
+        advance(step, contact)
+        return
+
+
+def fail_line(step: Step, contact: ContactPolicy, code: str) -> None:
+    """Nothing of what waits can be sent."""
+    for message in _taken(step, contact):
+        _fail(step, contact, message, code)
+
+
+# ---------------------------------------------------------------- what has to be there
+def _ready(step: Step, contact: ContactPolicy) -> Outbound | None:
+    out = step.records.get(f"out/{contact.address}", Outbound)
+    return out if out is not None and step.now_ms() < out.ready_until_ms else None
+
+
+def _advance_devices(step: Step, contact: ContactPolicy, own: OwnState, room: Room) -> None:
+    theirs = inside_devices.current_devices(step, contact.address)
+    others = inside_devices.current_devices(step, own.device.user_id)
+    if theirs is None or others is None:
+        if inside_devices.given_up(step, contact.address) or inside_devices.given_up(step, own.device.user_id):
+            fail_line(step, contact, DEVICES_UNKNOWN)
+        return
+    if not theirs:
+        fail_line(step, contact, NO_DEVICES)
+        return
+    recipients = (*theirs, *others)
+    out = _session_for(step, contact, room, recipients)
+    if out.sharing is not None:
+        return
+    missing = [device for device in recipients if _share(device) not in out.shared]
+    if _advance_sessions(step, missing):
+        return
+    reachable = [d for d in missing if inside_olm.sending_session(step, d.curve25519) is not None]
+    if reachable:
+        _share_session(step, contact, own, out, reachable[:SHARED_AT_ONCE])
+    elif not any(share.user_id == contact.address for share in out.shared):
+        fail_line(step, contact, NO_SESSIONS)
+    else:
+        until_ms = out.created_ms + room.rotation_ms
+        for device in missing:  # when one without a key may be asked for one again
+            until_ms = min(until_ms, inside_olm.unclaimable(step, device.curve25519) or 0)
+        out = replace(out, ready_until_ms=until_ms, most_messages=room.rotation_messages)
+        step.records.put(f"out/{contact.address}", out)
+        _empty_line(step, contact, own, out)
+
+
+def _advance_sessions(step: Step, missing: list[Device]) -> bool:
+    """Ask for the Olm sessions that are missing. Returns whether we wait for them."""
+    without = [
+        device
+        for device in missing
+        if inside_olm.sending_session(step, device.curve25519) is None
+        and inside_olm.unclaimable(step, device.curve25519) is None
+    ]
+    if without:
+        inside_olm.claim(step, without)
+    return bool(without)
+
+
+def _session_for(step: Step, contact: ContactPolicy, room: Room, recipients: tuple[Device, ...]) -> Outbound:
+    """The session to send by: the present one while it may be used, else a new one (spec: when to rotate)."""
+    out = step.records.get(f"out/{contact.address}", Outbound)
+    session = step.records.get(f"out-session/{contact.address}", GroupSession)
+    now_ms = step.now_ms()
+    present = {_share(device) for device in recipients}
+    if (
+        out is not None
+        and session is not None
+        and out.room_id == room.room_id
+        and now_ms - room.rotation_ms < out.created_ms <= now_ms
+        and session.message_index < room.rotation_messages
+        and present.issuperset((*out.shared, *out.pending))  # nobody left who can still read
+    ):
+        return out
+    session = GroupSession()
+    out = Outbound(room.room_id, session.session_id, now_ms)
+    step.records.put(f"out-session/{contact.address}", session)
+    step.records.put(f"out/{contact.address}", out)
+    step.report("session-rotated", contact.id)
+    return out
+
+
+def _share_session(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, devices: list[Device]) -> None:
+    group = step.records.get(f"out-session/{contact.address}", GroupSession)
+    assert group is not None
+    key = room_key_content(group, out.room_id)
+    contents: list[tuple[Device, object]] = []
+    for device in devices:
+        session = inside_olm.sending_session(step, device.curve25519)
+        assert session is not None
+        contents.append((device, encrypted_for(session, own.device, device, ROOM_KEY, key)))
+        inside_olm.keep_session(step, device.curve25519, session, used=False)
+    sharing = inside_olm.send_to_devices(step, contents)
+    pending = tuple(_share(device) for device in devices)
+    step.records.put(f"out/{contact.address}", replace(out, sharing=sharing, pending=pending))
+
+
+def _share(device: Device) -> Share:
+    return Share(device.user_id, device.device_id, device.curve25519)
+
+
+# ---------------------------------------------------------------- the messages themselves
+def _empty_line(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound) -> None:
+    """Everything is ready: send what waits, as far as the session may be used."""
+    waiting = _taken(step, contact)
+    for number, message in enumerate(waiting):
+        _emit(step, contact, own, out, message)
+        if _ready(step, contact) is None and waiting[number + 1 :]:
+            _put_back(step, contact, waiting[number + 1 :])
+            advance(step, contact)
+            return
+
+
+def _emit(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, message: Queued) -> None:
+    session = step.records.get(f"out-session/{contact.address}", GroupSession)
+    assert session is not None
+    try:
+        content = encrypted_event(session, own.device, out.room_id, "m.room.message", room_message(message))
+    except OlmError as error:
+        _fail(step, contact, message, error.code)
+        return
+    step.records.put(f"out-session/{contact.address}", session)
+    key = step.carry(
+        ROOM_SEND,
+        {"room": Address(v=out.room_id), "content": Sealed(v=content)},
+        lane=f"contact-{contact.id}",
+        trace=message.position or None,
+    )
+    step.records.put(f"sent/{key}", Sent(contact.id, message.message_id, message.notice, message.position))
+    if message.position:
+        step.trace(message.position, "sealed")
+    if session.message_index >= out.most_messages:
+        reconsider(step, contact)
+
+
+def _fail(step: Step, contact: ContactPolicy, message: Queued, code: str) -> None:
+    if message.notice:
+        step.report("notice-failed", contact.id)
+    else:
+        step.failed(contact.id, message.message_id, code)
+
+
+def _taken(step: Step, contact: ContactPolicy) -> list[Queued]:
+    """The waiting messages, in order; the line is gone."""
+    line = step.records.get(f"line/{contact.address}", Line) or Line()
+    step.records.delete(f"line/{contact.address}")
+    names = [f"queue/{contact.address}/{number:016d}" for number in range(line.first, line.next)]
+    found = [step.records.get(name, Queued) for name in names]
+    for name in names:
+        step.records.delete(name)
+    return [message for message in found if message is not None]
+
+
+def _put_back(step: Step, contact: ContactPolicy, messages: list[Queued]) -> None:
+    for number, message in enumerate(messages):
+        step.records.put(f"queue/{contact.address}/{number:016d}", message)
+    step.records.put(f"line/{contact.address}", Line(0, len(messages)))

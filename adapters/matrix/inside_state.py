@@ -1,0 +1,208 @@
+"""Records of the Matrix half. Small ones: a message rewrites only what it changes.
+
+| name | kind |
+|---|---|
+| `own` | OwnState |
+| `account` | vodozemac Account |
+| `user/<mxid>` | Tracked: the devices of a contact or of the user |
+| `olm/<curve25519>` | Olm: which sessions there are with a device |
+| `olm-session/<curve25519>/<session id>` | vodozemac Session |
+| `claim` | Claim: the one request for one-time keys under way |
+| `unclaimed/<curve25519>` | Unclaimed: had no key to claim |
+| `wedged/<curve25519>` | Wedged: its session is broken |
+| `room/<mxid>` | Room: the direct room with a contact |
+| `out/<mxid>` | Outbound: whom our session in that room was shared with |
+| `out-session/<mxid>` | vodozemac GroupSession |
+| `line/<mxid>`, `queue/<mxid>/<n>` | Line, Queued: messages that wait |
+| `sent/<key>` | Sent: messages under way |
+| `in/<mxid>/<session id>` | vodozemac InboundGroupSession |
+| `in-of/<mxid>/<session id>` | Inbound: where it came from |
+| `seen/<mxid>/<session id>/<chunk>` | Seen: replay marks |
+| `parked/<mxid>/<session id>/<position>` | Parked: events that wait for a key |
+| `unbound/<mxid>/<n>` | Unbound: Olm events that wait for the sender's device list |
+"""
+
+from dataclasses import dataclass, field
+
+from crypto.message import Kind
+from crypto.olm.device import Device, OwnDevice
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class OwnState:
+    """Our device and how its keys stand on the server. `uploading` is the key of the upload under way."""
+
+    device: OwnDevice
+    published: bool = False
+    uploading: str | None = None
+    uploaded_ms: int = 0
+    fallback_ms: int = 0
+    count: int = 0
+    """One-time keys on the server, as last told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """Devices of a user. `query` is the key of the request under way; `again`: it was outdated meanwhile."""
+
+    devices: tuple[Device, ...] = ()
+    known: bool = False
+    outdated: bool = True
+    query: str | None = None
+    again: bool = False
+    tries: int = 0
+    retry_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OlmEntry:
+    """One session with a device. Not `sendable`: its sending keys may have been used in a future we forgot."""
+
+    session_id: str
+    last_ms: int
+    sendable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Olm:
+    """The sessions with one device, the most recently used first."""
+
+    entries: tuple[OlmEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One-time keys that were asked for."""
+
+    key: str
+    targets: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """No key of this device could be claimed; not to be tried before."""
+
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wedged:
+    """A message of this device's could not be opened: it needs a new session, at most one in an hour."""
+
+    device: Device
+    noted_ms: int
+    healed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The direct room. `problem` is the code for which nothing is sent into it, None when it is fit."""
+
+    room_id: str = ""
+    problem: str | None = None
+    rotation_ms: int = 0
+    rotation_messages: int = 0
+    obtaining: str | None = None
+    earlier: tuple[str, ...] = ()
+    """Rooms that were used before: what arrives in them is still taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A device that was given the session's key."""
+
+    user_id: str
+    device_id: str
+    curve25519: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Our Megolm session. `ready_until_ms` 0: devices and room are to be looked at before the next message."""
+
+    room_id: str
+    session_id: str
+    created_ms: int
+    shared: tuple[Share, ...] = ()
+    sharing: str | None = None
+    pending: tuple[Share, ...] = ()
+    ready_until_ms: int = 0
+    most_messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Numbers of the first waiting message and of the next one to come."""
+
+    first: int = 0
+    next: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A message that waits. `notice`: our own word to the contact, nobody awaits its outcome."""
+
+    message_id: str
+    kind: Kind
+    position: int
+    notice: bool
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message on its way to the server."""
+
+    contact: str
+    message_id: str
+    notice: bool
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """Where a session came from: the device whose Olm session carried its key."""
+
+    room_id: str
+    curve25519: str
+    ed25519: str
+    device_id: str
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An index that was used, and a digest of the event that used it."""
+
+    index: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Replay marks of a few neighbouring indices."""
+
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An event that could not be opened yet, and why."""
+
+    room_id: str
+    position: int
+    reason: str
+    event: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """An opened Olm event whose sender's device is not in the list we know."""
+
+    kind: str
+    sender_key: str
+    signing_key: str
+    content: bytes = field(repr=False)

@@ -1,0 +1,183 @@
+"""Events of the timeline: opened and handed on, or parked until their key comes."""
+
+import hashlib
+from dataclasses import replace
+
+import msgspec
+from vodozemac import InboundGroupSession
+
+from adapters.inside_api import ContactPolicy, Step
+from adapters.matrix import inside_rooms
+from adapters.matrix.inside_content import EVENT_ID, received_message
+from adapters.matrix.inside_state import HOUR_MS, Inbound, Mark, Parked, Seen
+from crypto.olm.canonical import decoded
+from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, WrongParty
+from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
+
+CHUNK = 16
+MOST_PARKED = 1_000
+SESSIONS_KEPT = 32
+SESSIONS_KEPT_MS = 7 * 24 * HOUR_MS
+SESSIONS_MOST = 500
+"""The newest sessions of a contact are kept, and all that came within this time, up to the most."""
+
+
+class EventArrival(msgspec.Struct):
+    """Body of an `event` arrival."""
+
+    room_id: str
+    event: msgspec.Raw
+
+
+class TimelineEvent(msgspec.Struct):
+    """What is read of an event of the timeline."""
+
+    type: str
+    sender: str
+    event_id: str
+    content: msgspec.Raw
+    origin_server_ts: object = None
+
+
+def arrived(step: Step, body: bytes) -> None:
+    """One event of a timeline. Raises OlmError when it is refused."""
+    arrival = decoded(body, EventArrival)
+    event = decoded(arrival.event, TimelineEvent)
+    if event.sender == step.account.far_addresses.get("matrix"):
+        return
+    if EVENT_ID.fullmatch(event.event_id) is None:
+        raise Malformed
+    contact = step.account.contact_by_address("matrix", event.sender)
+    if contact is None or not inside_rooms.is_room_of(step, contact, arrival.room_id):
+        _refuse(step, "event-stranger" if contact is None else "event-other-room")
+    elif event.type != ENCRYPTED:
+        _refuse(step, "event-not-encrypted", contact)
+    else:
+        _encrypted(step, contact, arrival, event)
+
+
+def key_arrived(step: Step, user: str, session_id: str) -> None:
+    """A session came: open what was parked for it, in order; make room by forgetting the oldest sessions."""
+    for name in list(step.records.names(f"parked/{user}/{session_id}/")):
+        parked = step.records.get(name, Parked)
+        contact = step.account.contact_by_address("matrix", user)
+        if parked is not None and contact is not None:
+            _retry(step, contact, name, parked)
+    _forget_oldest(step, user)
+
+
+def withheld(step: Step, user: str, session_id: str) -> None:
+    """The sender tells that we are not given this key: note it on what waits for it."""
+    contact = step.account.contact_by_address("matrix", user)
+    step.report("key-withheld", contact.id if contact is not None else None)
+    for name in list(step.records.names(f"parked/{user}/{session_id}/")):
+        parked = step.records.get(name, Parked)
+        if parked is not None:
+            step.records.put(name, replace(parked, reason="withheld"))
+            step.trace(parked.position, "parked", "withheld")
+
+
+# ---------------------------------------------------------------- one event
+def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event: TimelineEvent) -> None:
+    sealed = sealed_event(event.content)
+    try:
+        opened = _opened(step, contact, arrival.room_id, event, sealed)
+    except Undecryptable as error:
+        reason = "no-key" if step.records.get(_of(contact, sealed), Inbound) is None else error.code
+    else:
+        if opened is not None:
+            _deliver(step, contact, event, opened, step.position)
+        return
+    _park(step, contact, sealed, Parked(arrival.room_id, step.position, reason, bytes(arrival.event)))
+
+
+def _opened(
+    step: Step, contact: ContactPolicy, room_id: str, event: TimelineEvent, sealed: SealedEvent
+) -> RoomEvent | None:
+    """The event opened by the contact's session; None when this very event was opened before.
+
+    Raises Undecryptable, WrongParty, Replayed, Malformed.
+    """
+    session = step.records.get(f"in/{contact.address}/{sealed.session_id}", InboundGroupSession)
+    origin = step.records.get(_of(contact, sealed), Inbound)
+    if session is None or origin is None:
+        raise Undecryptable
+    if origin.room_id != room_id:
+        raise WrongParty
+    opened = opened_event(session, sealed, room_id)
+    name = f"seen/{contact.address}/{sealed.session_id}/{opened.index // CHUNK}"
+    seen = step.records.get(name, Seen) or Seen()
+    digest = hashlib.sha256(event.event_id.encode()).digest()[:16]
+    for mark in seen.marks:
+        if mark.index == opened.index:
+            if mark.digest != digest:
+                raise Replayed
+            step.report("event-repeated", contact.id)
+            return None
+    step.records.put(name, Seen((*seen.marks, Mark(opened.index, digest))))
+    return opened
+
+
+def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: RoomEvent, position: int) -> None:
+    sent_at = event.origin_server_ts
+    sent_at_ms = sent_at if isinstance(sent_at, int) and 0 <= sent_at < 1 << 53 else None
+    try:
+        message = received_message(opened.type, opened.content, event.event_id, sent_at_ms, position)
+    except LookupError:
+        step.report("event-unsupported", contact.id)
+        return
+    step.trace(position, "opened")
+    step.deliver(contact.id, message)
+
+
+# ---------------------------------------------------------------- parking
+def _park(step: Step, contact: ContactPolicy, sealed: SealedEvent, parked: Parked) -> None:
+    prefix = f"parked/{contact.address}/"
+    if len(list(step.records.names(prefix))) >= MOST_PARKED:
+        _refuse(step, "parked-overflow", contact)
+        return
+    step.records.put(f"{prefix}{sealed.session_id}/{parked.position:016d}", parked)
+    step.report(f"parked-{parked.reason}", contact.id)
+    step.trace(parked.position, "parked", parked.reason)
+
+
+def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> None:
+    try:
+        event = decoded(parked.event, TimelineEvent)
+        opened = _opened(step, contact, parked.room_id, event, sealed_event(event.content))
+        step.records.delete(name)
+        if opened is not None:
+            step.report("opened-late", contact.id)
+            _deliver(step, contact, event, opened, parked.position)
+    except Undecryptable as error:
+        step.records.put(name, replace(parked, reason=error.code))
+    except OlmError as error:
+        step.records.delete(name)
+        step.report(f"event-{error.code}", contact.id)
+        step.trace(parked.position, "refused", error.code)
+
+
+def _refuse(step: Step, code: str, contact: ContactPolicy | None = None) -> None:
+    step.report(code, contact.id if contact is not None else None)
+    step.trace(step.position, "refused", code)
+
+
+def _of(contact: ContactPolicy, sealed: SealedEvent) -> str:
+    return f"in-of/{contact.address}/{sealed.session_id}"
+
+
+# ---------------------------------------------------------------- old sessions
+def _forget_oldest(step: Step, user: str) -> None:
+    """Forget sessions that are neither new nor among the newest; their replay marks go with them."""
+    kept = []
+    for name in list(step.records.names(f"in-of/{user}/")):
+        origin = step.records.get(name, Inbound)
+        if origin is not None:
+            kept.append((origin.received_ms, name.removeprefix(f"in-of/{user}/")))
+    surplus = max(0, len(kept) - SESSIONS_MOST)
+    for number, (received_ms, session_id) in enumerate(sorted(kept)[:-SESSIONS_KEPT]):
+        if number >= surplus and step.now_ms() - received_ms < SESSIONS_KEPT_MS:
+            break
+        for prefix in (f"seen/{user}/{session_id}/", f"in/{user}/{session_id}", f"in-of/{user}/{session_id}"):
+            for name in list(step.records.names(prefix)):
+                step.records.delete(name)

@@ -1,0 +1,127 @@
+"""Events from device to device: Olm messages, the room keys in them, and what waits for a device list."""
+
+import msgspec
+from vodozemac import Account, InboundGroupSession
+
+from adapters.inside_api import Step
+from adapters.matrix import inside_devices, inside_olm, inside_timeline
+from adapters.matrix.inside_own import own_state
+from adapters.matrix.inside_state import Inbound, OwnState, Unbound
+from crypto.olm.canonical import decoded
+from crypto.olm.device import Device
+from crypto.olm.errors import OlmError, Undecryptable, WrongParty
+from crypto.olm.group import ENCRYPTED, ROOM_KEY, received_room_key
+from crypto.olm.pairwise import OlmEvent, OlmMessage, checked_event, message_for, opened
+
+WITHHELD = "m.room_key.withheld"
+MOST_UNBOUND = 100
+
+
+class _ToDevice(msgspec.Struct):
+    type: str
+    sender: str
+    content: msgspec.Raw
+
+
+class _Withheld(msgspec.Struct):
+    session_id: str = ""
+    code: str = ""
+
+
+def arrived(step: Step, body: bytes) -> None:
+    """One to-device event. Raises OlmError when it is refused."""
+    event = decoded(body, _ToDevice)
+    own = own_state(step)
+    if own is None or not inside_devices.may_be_tracked(step, event.sender):
+        step.report("to-device-stranger")
+    elif event.type == ENCRYPTED:
+        _olm_arrived(step, own, event)
+    elif event.type == WITHHELD:
+        inside_timeline.withheld(step, event.sender, decoded(event.content, _Withheld).session_id)
+    else:
+        step.report("to-device-unsupported")
+
+
+def rebind(step: Step, user: str) -> None:
+    """The user's device list came: take up what waited for it."""
+    for name in list(step.records.names(f"unbound/{user}/")):
+        waiting = step.records.get(name, Unbound)
+        step.records.delete(name)
+        if waiting is None:
+            continue
+        event = OlmEvent(waiting.kind, user, waiting.sender_key, waiting.signing_key, waiting.content)
+        device = inside_devices.device_of(step, user, event.sender_key)
+        if device is None:
+            step.report("olm-unknown-device")
+        else:
+            _reported(step, event, device)
+
+
+def _reported(step: Step, event: OlmEvent, device: Device) -> None:
+    try:
+        _take(step, event, device)
+    except OlmError as error:
+        step.report(f"room-key-{error.code}")
+
+
+def _olm_arrived(step: Step, own: OwnState, event: _ToDevice) -> None:
+    message = message_for(own.device, event.content)
+    plaintext = _opened(step, event.sender, message)
+    inner = checked_event(own.device, event.sender, message, plaintext)
+    device = inside_devices.device_of(step, event.sender, inner.sender_key)
+    if device is not None:
+        _take(step, inner, device)
+        return
+    if len(list(step.records.names(f"unbound/{event.sender}/"))) >= MOST_UNBOUND:
+        step.report("unbound-overflow")
+        return
+    waiting = Unbound(inner.type, inner.sender_key, inner.signing_key, inner.content)
+    step.records.put(f"unbound/{event.sender}/{step.position:016d}", waiting)
+    if not inside_devices.outdated(step, event.sender):
+        inside_devices.current_devices(step, event.sender)
+
+
+def _opened(step: Step, sender: str, message: OlmMessage) -> bytes:
+    """The plaintext. When no session opens it, a new session is founded for the next ones."""
+    account = step.records.get("account", Account)
+    assert account is not None
+    sessions = inside_olm.sessions_with(step, message.sender_key)
+    try:
+        result = opened(account, sessions, message)
+    except Undecryptable:
+        result = None
+    if result is None:
+        device = inside_devices.device_of(step, sender, message.sender_key)
+        if device is not None:
+            inside_olm.wedged(step, device)
+        raise Undecryptable
+    if result.created:
+        step.records.put("account", account)
+    inside_olm.keep_session(step, message.sender_key, result.session, used=True)
+    return result.plaintext
+
+
+def _take(step: Step, event: OlmEvent, device: Device) -> None:
+    """Believe an event once its sender is bound to a device of the user's (second check of the list)."""
+    if device.ed25519 != event.signing_key:
+        raise WrongParty
+    if event.type == ROOM_KEY:
+        _room_key(step, event, device)
+    elif event.type != "m.dummy":
+        step.report("olm-unsupported")
+
+
+def _room_key(step: Step, event: OlmEvent, device: Device) -> None:
+    key = received_room_key(event.content)
+    name = f"{event.sender}/{key.session_id}"
+    known = step.records.get(f"in-of/{name}", Inbound)
+    if known is not None:
+        session = step.records.get(f"in/{name}", InboundGroupSession)
+        same = (known.curve25519, known.room_id) == (device.curve25519, key.room_id)
+        if not same or session is None or session.first_known_index <= key.session.first_known_index:
+            step.report("room-key-known" if same else "room-key-conflict")
+            return
+    step.records.put(f"in/{name}", key.session)
+    origin = Inbound(key.room_id, device.curve25519, device.ed25519, device.device_id, step.now_ms())
+    step.records.put(f"in-of/{name}", origin)
+    inside_timeline.key_arrived(step, event.sender, key.session_id)

@@ -1,0 +1,68 @@
+"""Names on which the two halves of the Matrix adapter agree: arrivals, requests with their shapes, codes, marks.
+
+Arrivals (gateway to enclave; JSON bodies, hostile):
+
+- `device`: `{"user_id", "device_id"}`: whom the access token belongs to; at every log-in.
+- `room`: `{"contact", "room_id", "encryption": content or null, "members": {mxid: membership}}`.
+- `keys`: `{"device_one_time_keys_count", "device_unused_fallback_key_types", "device_lists", "full"}`, the first
+  three as in `/sync` (absent when the server left them out); `full` when device list changes may have been missed.
+- `to-device`: one event of `/sync`'s `to_device`.
+- `event`: `{"room_id", "event": <timeline event>}`, in the order of the timeline.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from bridge.wire.values import Address, Public, RequestShape, Sealed
+
+NETWORK = "matrix"
+
+# ---------------------------------------------------------------- arrivals
+DEVICE = "device"
+ROOM = "room"
+KEYS = "keys"
+TO_DEVICE = "to-device"
+EVENT = "event"
+
+# ---------------------------------------------------------------- requests
+KEYS_UPLOAD = "keys-upload"
+KEYS_QUERY = "keys-query"
+KEYS_CLAIM = "keys-claim"
+SEND_TO_DEVICE = "send-to-device"
+ROOM_OBTAIN = "room-obtain"
+ROOM_SEND = "room-send"
+
+REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
+    {
+        # POST /keys/upload; answered with the response
+        KEYS_UPLOAD: RequestShape({"body": Public}),
+        # POST /keys/query for one user; answered with the response
+        KEYS_QUERY: RequestShape({"user": Address}),
+        # POST /keys/claim; `keys` is the object `one_time_keys` of the request; answered with the response
+        KEYS_CLAIM: RequestShape({"keys": Public}),
+        # PUT /sendToDevice/m.room.encrypted; `body` is the whole request
+        SEND_TO_DEVICE: RequestShape({"body": Sealed}),
+        # find or make the encrypted direct room with the contact, not `avoid`; answered with a `room` arrival's body
+        ROOM_OBTAIN: RequestShape({"contact": Address}, {"avoid": Address}),
+        # PUT /rooms/{room}/send/m.room.encrypted; `content` is the event's content; answered with the response
+        ROOM_SEND: RequestShape({"room": Address, "content": Sealed}),
+    }
+)
+
+# ---------------------------------------------------------------- codes: why a message was not sent
+ROOM_NOT_ENCRYPTED = "room-not-encrypted"
+ROOM_NOT_PRIVATE = "room-not-private"
+CONTACT_LEFT = "contact-left"
+NO_DEVICES = "no-devices"
+DEVICES_UNKNOWN = "devices-unknown"
+NO_SESSIONS = "no-sessions"
+TOO_LARGE = "too-large"
+
+# ---------------------------------------------------------------- codes: failures of requests
+FORBIDDEN = "forbidden"
+NOT_FOUND = "not-found"
+REJECTED = "rejected"
+MALFORMED = "malformed-response"
+UNAVAILABLE = "unavailable"
+RATE_LIMITED = "rate-limited"
+LOGGED_OUT = "logged-out"

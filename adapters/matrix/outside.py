@@ -1,0 +1,61 @@
+"""The Matrix half in the gateway process: one connection for each account, ciphertext only."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from adapters.matrix import names
+from adapters.matrix.outside_account import NOT_READY, MatrixAccount
+from adapters.outside_api import AccountRoutes, Edge, Outcome
+from bridge.wire.link import Carry
+
+
+class MatrixOutside:
+    """Clients of the users' homeservers. `settings` has `homeserver`, the base URL for accounts that name none."""
+
+    network = names.NETWORK
+    pipelined = False
+    quiet = frozenset[str]()
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._edge: Edge | None = None
+        self._accounts: dict[str, MatrixAccount] = {}
+
+    async def connect(self, edge: Edge, routes: Sequence[AccountRoutes]) -> None:
+        """Begin to connect every account that has a Matrix side."""
+        self._edge = edge
+        await self.remap(routes)
+
+    async def remap(self, routes: Sequence[AccountRoutes]) -> None:
+        """Begin with new accounts, end with those that are gone, tell the others their contacts."""
+        assert self._edge is not None
+        wanted = {route.account: route for route in routes if self.network in route.far_addresses}
+        for account in self._accounts.keys() - wanted.keys():
+            await self._accounts.pop(account).close()
+        for account, route in wanted.items():
+            present = self._accounts.get(account)
+            if present is not None and _same_login(present.routes, route):
+                present.remap(route)
+                continue
+            if present is not None:
+                await present.close()
+            self._accounts[account] = MatrixAccount.of(route, self._edge, self._settings)
+            self._accounts[account].start()
+
+    async def carry(self, account: str, request: Carry) -> Outcome:
+        """Carry one request out."""
+        present = self._accounts.get(account)
+        return await present.carry(request) if present is not None else NOT_READY
+
+    async def close(self) -> None:
+        """End all connections."""
+        accounts, self._accounts = list(self._accounts.values()), {}
+        await asyncio.gather(*(account.close() for account in accounts))
+
+
+def _same_login(one: AccountRoutes, other: AccountRoutes) -> bool:
+    network = names.NETWORK
+    return (one.far_addresses[network], one.credentials.get(network)) == (
+        other.far_addresses[network],
+        other.credentials.get(network),
+    )

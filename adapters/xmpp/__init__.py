@@ -1,0 +1,1 @@
+"""The xmpp adapter: `outside` speaks the network's transport, `inside` its encryption."""

@@ -1,0 +1,269 @@
+"""The inside half of the XMPP adapter: stanzas to messages and back, by ESessions with the user's clients."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
+from adapters.xmpp.inside_content import OK, settled, taken_plain
+from adapters.xmpp.inside_leg import TIMER, LegStep, arm, error_values
+from adapters.xmpp.inside_queue import acknowledged, enqueue, refused_by_peer, under_way
+from adapters.xmpp.inside_sessions import abandon_all, bounced, end_talk, expire, gone, proceed, receive_stanza
+from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
+from adapters.xmpp.inside_state import Leg, Line, Queued
+from adapters.xmpp.names import (
+    ERROR,
+    MAX_JID,
+    MAX_RESOURCES,
+    NETWORK,
+    PLAIN,
+    PRESENCE,
+    REQUESTS,
+    STANZA,
+    Resources,
+    address_of,
+    bare,
+)
+from bridge.wire.link import Input
+from crypto.esession.conversation import Conversation, Payload, confirm, kind_of, thread_of
+from crypto.esession.retained import Retained
+from crypto.message import Assurance, Message
+from crypto.records import Records
+from crypto.xml import CLIENT, Element, MalformedXml
+
+
+class XmppInside:
+    """InsideHalf for XMPP. It has no state of its own: everything is in the account's records."""
+
+    network = NETWORK
+    requests = REQUESTS
+
+    # ---------------------------------------------------------------- what the enclave calls
+    def started(self, step: Step, *, resumed: bool) -> None:
+        """See adapters.inside_api.InsideHalf. Without `resumed` all sessions end: their keys may have been used."""
+        _forget_unmapped(step)
+        for at in _legs(step):
+            if not resumed:
+                abandon_all(at)
+                proceed(at)
+            at.finish()
+
+    def arrived(self, step: Step, arrival: Input) -> None:
+        """A stanza, or who is there."""
+        if arrival.name == STANZA:
+            self._stanza(step, arrival.body)
+        elif arrival.name == PRESENCE:
+            self._presence(step, arrival.body)
+        else:
+            step.report("arrival-unknown")
+
+    def answered(self, step: Step, answer: Input) -> None:
+        """A stanza was handled by the server. Only for unencrypted messages that means anything."""
+        if answer.code != OK:
+            step.report("stanza-not-carried")
+        parts = (answer.key or "").split("/")
+        contact = step.account.contact_by_id(parts[1]) if answer.name == PLAIN and len(parts) == 3 else None
+        if contact is None:
+            return
+        at = LegStep(step, contact)
+        if answer.code == OK:
+            acknowledged(at, parts[2])
+        else:
+            refused_by_peer(at, parts[2])
+        at.finish()
+
+    def woken(self, step: Step, name: str) -> None:
+        """See to every leg whose time has come; what has not is waited for again."""
+        if name != TIMER:
+            step.report("wake-unknown")
+            return
+        step.records.delete("timer")
+        now = step.now_ms()
+        for at in _legs(step):
+            if 0 < at.leg.due_ms(at.line, now) <= now or at.leg.start_at_ms <= now:
+                expire(at)
+                proceed(at)
+            at.finish()
+            arm(step, at.leg.due_ms(at.line, now))
+
+    def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
+        """Keep the message until the user's client acknowledges it, and send it as soon as a session is there."""
+        at = LegStep(step, contact)
+        enqueue(at, message)
+        proceed(at)
+        at.finish()
+
+    def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
+        """A receipt for the user."""
+        at = settled(step, contact, message_id, OK)
+        proceed(at)
+        at.finish()
+
+    def refused(self, step: Step, contact: ContactPolicy, message_id: str, code: str) -> None:
+        """A refusal for the user."""
+        at = settled(step, contact, message_id, code)
+        proceed(at)
+        at.finish()
+
+    def assurance(self, records: Records, contact: ContactPolicy) -> Assurance:
+        """End-to-end, unless the user writes to this contact unencrypted and its policy allows that."""
+        leg, line = _leg_and_line(records, contact)
+        unencrypted = contact.require is Assurance.NONE and leg.plain and leg.current(line) is None
+        return Assurance.NONE if unencrypted else Assurance.END_TO_END
+
+    def status(self, records: Records, account: AccountPolicy) -> Sequence[LegStatus]:
+        """How the leg to each contact stands."""
+        return [self._status(records, contact) for contact in account.contacts]
+
+    def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
+        """`verify`: the operator compared the SAS. `distrust`: end the session and forget what linked it to others."""
+        at = LegStep(step, contact)
+        talk = at.current
+        conversation = None if talk is None else at.conversation(talk.thread)
+        if decision == "distrust":
+            at.keep_retained(Retained())
+            if talk is not None:
+                end_talk(at, talk)
+        elif decision != "verify":
+            return "unknown-decision"
+        elif conversation is None or not conversation.active:
+            return "no-session"
+        else:
+            conversation, retained = confirm(conversation, at.retained)
+            at.keep(conversation)
+            at.keep_retained(retained)
+        at.finish()
+        return OK
+
+    # ---------------------------------------------------------------- arrivals
+    def _stanza(self, step: Step, octets: bytes) -> None:
+        try:
+            stanza = read_stanza(octets)
+        except MalformedXml:
+            step.report("stanza-malformed")
+            return
+        peer, to = stanza.attribute("from") or "", stanza.attribute("to") or ""
+        if stanza.namespace != CLIENT or stanza.name != "message" or not _is_sane(peer) or not _is_sane(to):
+            step.report("stanza-malformed")
+        elif bare(peer) != bare(step.account.near_address):
+            step.report("stanza-of-another")
+        elif (contact := _contact(step, to)) is None:
+            _not_found(step, stanza, peer, to)
+        else:
+            at = LegStep(step, contact)
+            _dispatch(at, stanza, peer)
+            proceed(at)
+            at.finish()
+
+    def _presence(self, step: Step, body: bytes) -> None:
+        try:
+            heard = Resources.decode(body)
+        except ValueError:
+            step.report("presence-malformed")
+            return
+        before = dict(_resources(step).available)
+        now = dict(heard.available)
+        missing = before.keys() - now.keys()
+        if not heard.complete:
+            kept = tuple((jid, able) for jid, able in before.items() if jid in missing)
+            heard = Resources((*heard.available, *kept)[:MAX_RESOURCES], complete=False)
+            missing = set()
+        step.records.put("resources", heard)
+        for at in _legs(step):
+            gone(at, frozenset(missing))
+            if any(before.get(jid) != able for jid, able in now.items()):
+                at.leg = replace(at.leg, failures=0, start_at_ms=0, noticed=False)
+            proceed(at)
+            at.finish()
+
+    def _status(self, records: Records, contact: ContactPolicy) -> LegStatus:
+        leg, line = _leg_and_line(records, contact)
+        talk = leg.current(line)
+        conversation = records.get(f"session/{contact.id}/{talk.thread}", Conversation) if talk else None
+        session = conversation.session if conversation else None
+        state = "active" if session else "negotiating" if leg.negotiating else "plain" if leg.plain else "none"
+        return LegStatus(
+            contact=contact.id,
+            network=NETWORK,
+            assurance=self.assurance(records, contact),
+            state=state,
+            verified=session.verified if session else False,
+            sas=session.sas if session else None,
+            peer=talk.peer if talk else None,
+            waiting=line.waiting,
+        )
+
+
+def _dispatch(at: LegStep, stanza: Element, peer: str) -> None:
+    kind = stanza.attribute("type") or "normal"
+    payload = kind_of(stanza)
+    if kind in ("groupchat", "headline"):
+        at.report("stanza-out-of-place")
+    elif payload is Payload.ERROR and at.leg.talk(thread_of(stanza) or "") is None:
+        stanza_id = stanza.attribute("id") or ""
+        if stanza_id.startswith("s-") or under_way(at, stanza_id):
+            bounced(at, peer)
+        refused_by_peer(at, stanza_id)
+    elif payload is not None:
+        receive_stanza(at, stanza, payload, peer)
+    else:
+        taken_plain(at, stanza, peer)
+
+
+def _not_found(step: Step, stanza: Element, peer: str, to: str) -> None:
+    step.report("contact-unknown")
+    step.trace(step.position, "refused", "item-not-found")
+    if stanza.attribute("type") not in ("error", "groupchat", "headline"):
+        stanza_id = stanza.attribute("id")
+        known = stanza_id if is_opaque(stanza_id) else None
+        step.carry(ERROR, error_values(address_of(to), peer, known, "item-not-found"), lane="contact")
+
+
+def _contact(step: Step, to: str) -> ContactPolicy | None:
+    alias = bare(to)
+    return next((c for c in step.account.contacts if bare(c.alias) == alias), None)
+
+
+def _is_sane(jid: str) -> bool:
+    """Whether an address is one that may be handed back across the wall."""
+    return len(jid) > 0 and len(address_of_or_empty(jid)) <= MAX_JID
+
+
+def address_of_or_empty(jid: str) -> str:
+    """The text of its address; too long when it is no JID."""
+    return address_of(jid).v if len(jid) <= MAX_JID // 3 else "x" * (MAX_JID + 1)
+
+
+def _resources(step: Step) -> Resources:
+    return step.records.get("resources", Resources) or Resources((), complete=False)
+
+
+def _leg_and_line(records: Records, contact: ContactPolicy) -> tuple[Leg, Line]:
+    leg, line = records.get(f"leg/{contact.id}", Leg), records.get(f"line/{contact.id}", Line)
+    return leg or Leg(), line or Line()
+
+
+def _legs(step: Step) -> list[LegStep]:
+    """The legs of the account that have any state."""
+    records = step.records
+    return [
+        LegStep(step, c)
+        for c in step.account.contacts
+        if records.get(f"leg/{c.id}", Leg) or records.get(f"line/{c.id}", Line)
+    ]
+
+
+def _forget_unmapped(step: Step) -> None:
+    """Contacts that the operator took off the map: their sessions and messages go."""
+    mapped = {contact.id for contact in step.account.contacts}
+    known = {name.partition("/")[2] for kind in ("leg/", "line/") for name in step.records.names(kind)}
+    for contact in sorted(known - mapped):
+        for entry in list(step.records.names(f"queue/{contact}/")):
+            queued = step.records.get(entry, Queued)
+            if queued is not None:
+                step.trace(queued.position, "refused", "contact-unmapped")
+        for kind in ("session", "queue", "seen"):
+            for entry in list(step.records.names(f"{kind}/{contact}/")):
+                step.records.delete(entry)
+        for single in ("retained", "leg", "line", "seen-last"):
+            step.records.delete(f"{single}/{contact}")
+        step.report("contact-unmapped")

@@ -1,0 +1,114 @@
+"""What messages from the user hold, once it is readable: texts for the other network, receipts for the queue."""
+
+from dataclasses import replace
+
+from adapters.inside_api import AnyValue, ContactPolicy, Step
+from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_queue import received
+from adapters.xmpp.inside_seen import find, remember, settle
+from adapters.xmpp.inside_stanzas import MAX_ID, Content, mac_of, read_content
+from adapters.xmpp.inside_state import Owed, SeenMessage
+from adapters.xmpp.names import RECEIPT, address_of
+from bridge.wire.values import Opaque
+from crypto.esession.profiles import Profile
+from crypto.message import Assurance, Kind, Message
+from crypto.xml import Element
+
+OK = "ok"
+_PLAIN = "plain"
+
+
+def taken(at: LegStep, content: Content, stanza: Element, thread: str) -> None:
+    """Decrypted content: receipts, and a text that is handed on unless it is a double."""
+    received(at, content.received)
+    if not content.body:
+        return
+    outer = _usable(stanza.attribute("id"))
+    # Only the authentic id tells doubles apart: the one outside may be anybody's, or begin again at 1 in each run.
+    id_ = content.origin_id or f"{thread}/{outer or at.step.draw('message-id', 8).hex()}"
+    if content.origin_id is not None:
+        known = find(at.step.records, at.contact.id, content.origin_id)
+        if known is not None:
+            at.report("message-repeated")
+            tell(at, known)
+            return
+    peer_id = content.origin_id or outer
+    _hand_over(at, id_, SeenMessage(peer_id, content.receipt_wanted, mac_of(stanza)), content.body)
+
+
+def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
+    """An unencrypted message: its text goes on only to a contact whose policy says `none`, else back to the sender."""
+    content = read_content(stanza.elements)
+    if content.received:
+        # Deployed peers send receipts so (docs/decisions/0031-delivery-on-the-xmpp-leg.md); from others they prove
+        # nothing that could not be sent encrypted.
+        if at.leg.profile is Profile.LETTER and not at.leg.plain:
+            at.report("receipt-unauthenticated")
+        else:
+            received(at, content.received)
+    if not content.body:
+        return
+    if at.contact.require is not Assurance.NONE:
+        at.report("plain-refused")
+        at.step.trace(at.step.position, "refused", "policy-violation")
+        at.error(peer, stanza.attribute("id"), "policy-violation")
+        return
+    at.leg = replace(at.leg, plain=at.current is None, last_peer=peer)
+    outer = _usable(stanza.attribute("id"))
+    id_ = f"{_PLAIN}/{at.step.draw('message-id', 8).hex()}"
+    _hand_over(at, id_, SeenMessage(outer, content.receipt_wanted, _PLAIN), content.body)
+
+
+def _hand_over(at: LegStep, id_: str, seen: SeenMessage, body: str) -> None:
+    remember(at.step.records, at.contact.id, id_, seen)
+    emote = body.startswith("/me ")
+    message = Message(
+        id=id_,
+        body=body[4:] if emote else body,
+        kind=Kind.EMOTE if emote else Kind.TEXT,
+        position=at.step.position,
+    )
+    at.later(lambda: at.step.deliver(at.contact.id, message))
+
+
+def tell(at: LegStep, message: SeenMessage) -> None:
+    """Tell the user's client what became of a message; nothing while it is on its way."""
+    if not message.state or message.mac == _PLAIN:
+        return
+    code = None if message.state == OK else message.state
+    if code is None and (not message.wanted or message.peer_id is None):
+        return
+    at.owed.append(Owed(message.peer_id, code))
+
+
+def settled(step: Step, contact: ContactPolicy, id_: str, state: str) -> LegStep:
+    """A message from the user reached the other network (`ok`), or will not (a code): the leg that is to tell it."""
+    at = LegStep(step, contact)
+    message = settle(step.records, contact.id, id_, state)
+    if message is None:
+        at.report("message-forgotten")
+    elif message.mac == _PLAIN:
+        _tell_plainly(at, message)
+    elif at.current is None and state != OK:
+        at.error(at.leg.last_peer or step.account.near_address, message.peer_id, state)
+    else:
+        tell(at, message)
+    return at
+
+
+def _tell_plainly(at: LegStep, message: SeenMessage) -> None:
+    to = at.leg.last_peer or at.step.account.near_address
+    if message.state != OK:
+        at.error(to, message.peer_id, message.state)
+    elif message.wanted and message.peer_id is not None:
+        values: dict[str, AnyValue] = {
+            "from": at.contact_jid,
+            "to": address_of(to),
+            "id": Opaque(v=f"n-{at.step.draw('stanza-id', 8).hex()}"),
+            "received": Opaque(v=message.peer_id),
+        }
+        at.step.carry(RECEIPT, values, lane=at.lane)
+
+
+def _usable(id_: str | None) -> str | None:
+    return id_ if id_ and len(id_) <= MAX_ID else None

@@ -1,0 +1,214 @@
+"""Records of the inside half, one small record for each thing that changes by itself.
+
+`resources`                 Resources     the user's resources, as last heard
+`pace`                      Pace          how many requests may still be answered
+`timer`                     Timer         when this half wakes next
+`leg/CONTACT`               Leg           sessions and negotiations of one contact, without their contents
+`line/CONTACT`              Line          how far the queue has moved
+`session/CONTACT/THREAD`    Conversation  one ESession (crypto.esession)
+`retained/CONTACT`          Retained      retained secrets
+`queue/CONTACT/NUMBER`      Queued        one message for the user that is not acknowledged yet
+`seen/CONTACT/NUMBER`       SeenChunk     messages from the user: ids, and what became of them
+`seen-last/CONTACT`         SeenLast      the newest of those
+"""
+
+from dataclasses import dataclass, field, replace
+
+from crypto.esession.profiles import Profile
+
+SECOND_MS = 1000
+NEGOTIATION_MS = 30 * SECOND_MS
+"""How long a negotiation may take."""
+CLOSING_MS = 5 * SECOND_MS
+"""How long to wait for the acknowledgement of a termination."""
+PAUSE_MS = 500
+"""Pause before a new negotiation after one failure; doubles."""
+PAUSE_MOST_MS = 600 * SECOND_MS
+YIELD_MS = SECOND_MS
+"""Pause after a session broke, in which the peer may start the new one itself."""
+DECLINED_MS = 300 * SECOND_MS
+RECEIPT_MS = 15 * SECOND_MS
+"""How long to wait for a receipt before a session is given up; doubles."""
+RECEIPT_MOST_MS = 1800 * SECOND_MS
+WINDOW = 32
+"""Messages sent but not acknowledged. With as many receipts between them they fit the 64 that a peer recognises."""
+MAX_TALKS = 6
+"""Sessions and negotiations kept for one contact; the oldest give way."""
+MAX_QUEUED = 10_000
+MAX_OWED = 512
+CHUNK = 32
+CHUNKS = 16
+"""32 times 16: the last 512 messages of a contact are told apart from doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A bucket of answers to requests, each of which costs modular exponentiations."""
+
+    left_thousandths: int = 20_000
+    at_ms: int = 0
+
+    def used(self, now_ms: int) -> "Pace | None":
+        """After one answer; None when none is left. One comes back each second, at most 20."""
+        left = min(20_000, self.left_thousandths + max(0, now_ms - self.at_ms))
+        return None if left < 1000 else Pace(left - 1000, now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """The next wake that was asked for."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """One session or negotiation."""
+
+    thread: str
+    peer: str
+    """Full JID of the user's resource (bare only before an answer)."""
+    active: bool
+    until_ms: int = 0
+    """When a negotiation or a termination has taken too long; 0 for an active session."""
+    closing: bool = False
+    """We ended it and await the acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What the user is to be told in the next session: a receipt, or with a code a refusal."""
+
+    id: str | None
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One message for the user."""
+
+    stanza_id: str
+    message_id: str
+    body: str = field(repr=False)
+    position: int
+    plain: bool = False
+    """Sent unencrypted: it counts as delivered when the server has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The queue of one contact: messages [first, next) are kept, those before `sent` are under way."""
+
+    first: int = 1
+    next: int = 1
+    sent: int = 1
+    sent_on: str | None = None
+    """Thread of the session that the messages under way were sent in."""
+    waiting_since_ms: int = 0
+    """Since when a receipt is awaited; 0: none is."""
+    heard: bool = False
+    """Whether a stanza of the peer's was verified since `waiting_since_ms`."""
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are not acknowledged (at most: some of them may be already)."""
+        return self.next - self.first
+
+    def resent(self) -> "Line":
+        """All unacknowledged messages are to be sent again."""
+        return Line(self.first, self.next, self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """How the leg between the user and one contact stands."""
+
+    talks: tuple[Talk, ...] = ()
+    """The last active one is the newest, or the one that the peer wrote in last."""
+    profile: Profile | None = None
+    last_peer: str | None = None
+    receipts: bool = False
+    """Whether this peer has ever sent a receipt."""
+    receipt_ms: int = RECEIPT_MS
+    failures: int = 0
+    start_at_ms: int = 0
+    wanted: bool = False
+    """A session is wanted although no message waits: the peer believes in one that we do not have."""
+    plain: bool = False
+    """The user last wrote unencrypted, as this contact's policy allows."""
+    noticed: bool = False
+    asked: bool = False
+    owed: tuple[Owed, ...] = ()
+    """What waits for a session to be told in."""
+
+    def talk(self, thread: str | None) -> Talk | None:
+        """The session or negotiation of that thread."""
+        return next((t for t in self.talks if t.thread == thread), None)
+
+    def with_talk(self, talk: Talk) -> "Leg":
+        """With this one as the newest, in place of an earlier one of the thread."""
+        return replace(self, talks=(*(t for t in self.talks if t.thread != talk.thread), talk))
+
+    def without_talk(self, thread: str) -> "Leg":
+        """Without it."""
+        return replace(self, talks=tuple(t for t in self.talks if t.thread != thread))
+
+    def current(self, line: Line) -> Talk | None:
+        """The session to send on: where unacknowledged messages are under way, else the newest.
+
+        A peer that tells doubles apart has them sent again in a newer session, so for it this is the newest.
+        """
+        newest = None
+        for talk in self.talks:
+            if talk.active:
+                newest = talk
+                if line.sent > line.first and talk.thread == line.sent_on:
+                    return talk
+        return newest
+
+    @property
+    def negotiating(self) -> Talk | None:
+        """The newest negotiation under way."""
+        return next((t for t in reversed(self.talks) if not t.active and not t.closing), None)
+
+    def failed(self, now_ms: int, *, least_ms: int = 0) -> "Leg":
+        """A negotiation or a session came to nothing: the next start after a pause that doubles."""
+        pause = max(least_ms, min(PAUSE_MOST_MS, PAUSE_MS << min(self.failures, 16)))
+        return replace(self, failures=self.failures + 1, start_at_ms=now_ms + pause)
+
+    def due_ms(self, line: Line, now_ms: int) -> int:
+        """When time alone will change something; 0: never. A start that may be made already waits for a resource."""
+        times = [t.until_ms for t in self.talks if t.until_ms]
+        if line.waiting_since_ms:
+            times.append(line.waiting_since_ms + self.receipt_ms)
+        if self.start_at_ms > now_ms and (line.waiting or self.wanted) and self.current(line) is None:
+            times.append(self.start_at_ms)
+        return min(times, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMessage:
+    """What is known of a message from the user. `state` is empty while it is on its way, then `ok` or the refusal."""
+
+    peer_id: str | None
+    """The id by which the user's client knows it; None: it has none."""
+    wanted: bool
+    """Whether a receipt was asked for."""
+    mac: str
+    """Beginning of the authentication code of its stanza; empty for an unencrypted one."""
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenChunk:
+    """Up to 32 messages from the user, in order: their ids, and what is known of each."""
+
+    ids: tuple[str, ...]
+    messages: tuple[SeenMessage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLast:
+    """Number of the newest chunk."""
+
+    number: int

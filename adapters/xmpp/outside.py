@@ -1,0 +1,273 @@
+"""The outside half of the XMPP adapter: a component of the user's server, ciphertext only."""
+
+import asyncio
+import contextlib
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping, Sequence
+
+from adapters.outside_api import AccountRoutes, Edge, Outcome
+from adapters.xmpp.names import NETWORK, PRESENCE, QUIET, RESOURCE, STANZA, bare, jid_of
+from adapters.xmpp.outside_component import Link
+from adapters.xmpp.outside_disco import COMPONENT, CONTACT, caps_of
+from adapters.xmpp.outside_health import HEALTH
+from adapters.xmpp.outside_iq import Inquiries, answer
+from adapters.xmpp.outside_roster import Roster
+from adapters.xmpp.outside_stanzas import error_reply, presence, rendered
+from adapters.xmpp.outside_stream import Cut
+from bridge.wire.link import Carry
+from bridge.wire.values import MAX_BODY, Address
+
+SETTLE_S = 5.0
+"""Seconds after a connect in which the answers to presence probes are expected."""
+GATHER_S = 0.05
+"""Seconds in which changes of presence are gathered into one arrival."""
+PAUSE_ABOVE = 4096
+RESUME_BELOW = 512
+BATCH = 256
+
+
+class XmppOutside:
+    """OutsideHalf for XMPP. One component connection serves all accounts and all contact JIDs."""
+
+    network = NETWORK
+    pipelined = True
+    quiet = QUIET
+
+    def __init__(self, *, jid: str, host: str, port: int, secret: str, settle_s: float = SETTLE_S) -> None:
+        """`jid` is the component's domain, `secret` the shared secret of XEP-0114."""
+        self._jid = jid
+        self._settle_s = settle_s
+        self._roster = Roster(())
+        self._arrivals: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue()
+        self._paused = False
+        self._complete = False
+        self._changed: set[str] = set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._edge: Edge | None = None
+        self._options = {"jid": jid, "host": host, "secret": secret}
+        self._port = port
+        self._link: Link | None = None
+        self._inquiries = Inquiries(self._write)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str]) -> "XmppOutside":
+        """Made from the settings of a `GatewayServe`: `jid`, `host`, `port`, `secret`."""
+        jid, host, secret = (settings[name] for name in ("jid", "host", "secret"))
+        return cls(jid=jid, host=host, port=int(settings["port"]), secret=secret)
+
+    # ---------------------------------------------------------------- what the edge calls
+    async def connect(self, edge: Edge, routes: Sequence[AccountRoutes]) -> None:
+        """Begin to connect; returns at once, how it stands goes to `edge.health`."""
+        self._edge = edge
+        self._roster.remap(routes)
+        self._draining = asyncio.create_task(self._drain(edge))
+        self._link = Link(
+            **self._options,
+            port=self._port,
+            on_stanza=self._stanza,
+            on_up=self._up,
+            on_down=self._down,
+            on_health=lambda state, detail: edge.health(None, state, detail),
+        )
+        self._link.start()
+
+    async def remap(self, routes: Sequence[AccountRoutes]) -> None:
+        """Contacts that are new show themselves, those that are no longer mapped go."""
+        before = self._pairs()
+        self._roster.remap(routes)
+        after = self._pairs()
+        for alias, user in sorted(before - after):
+            self._write(presence(f"{alias}/{RESOURCE}", user, "unavailable"))
+        for alias, user in sorted(after - before):
+            self._greet(alias, user)
+
+    async def carry(self, account: str, request: Carry) -> Outcome:
+        """Write the stanza and wait for the server to have handled it."""
+        try:
+            octets = rendered(request.request, request.values)
+        except ValueError:
+            return Outcome("bad-request")
+        sender = request.values["from"]
+        if not isinstance(sender, Address) or bare(jid_of(sender)).rpartition("@")[2] != self._jid.lower():
+            return Outcome("bad-request")
+        if self._link is not None and await self._link.write_confirmed(octets):
+            return Outcome()
+        return Outcome("not-connected", retry=True)
+
+    async def close(self) -> None:
+        """Disconnect. Contacts are not shown as gone: a client would end its sessions at every restart."""
+        for timer in self._timers:
+            timer.cancel()
+        if self._link is not None:
+            await self._link.close()
+        self._inquiries.forget()
+        if self._draining is not None:
+            self._draining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._draining
+
+    # ---------------------------------------------------------------- the connection
+    def _write(self, octets: bytes) -> None:
+        if self._link is not None:
+            self._link.write(octets)
+
+    def _pairs(self) -> set[tuple[str, str]]:
+        return {(c.alias, a.near_address) for a in self._roster.accounts for c in a.contacts}
+
+    def _up(self) -> None:
+        self._complete = False
+        for alias, user in sorted(self._pairs()):
+            self._greet(alias, user)
+        self._later(self._settle_s, self._settled)
+
+    def _greet(self, alias: str, user: str) -> None:
+        self._write(presence(f"{alias}/{RESOURCE}", user, None, CONTACT.caps))
+        self._write(presence(alias, user, "probe"))
+
+    def _settled(self) -> None:
+        self._complete = True
+        for account in self._roster.accounts:
+            self._announce(account.account)
+
+    def _down(self) -> None:
+        self._inquiries.forget()
+        self._roster.forget_presence()
+        self._complete = False
+        self._changed.clear()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _later(self, delay_s: float, then: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers = [t for t in self._timers if not t.cancelled() and t.when() > loop.time()]
+        self._timers.append(loop.call_later(delay_s, then))
+
+    # ---------------------------------------------------------------- stanzas
+    def _stanza(self, cut: Cut) -> None:
+        if cut.name == "message":
+            self._message(cut)
+            return
+        found = cut.element()
+        if found is None:
+            return
+        if cut.name == "presence":
+            self._presence(found)
+        else:
+            self._iq(found)
+
+    def _message(self, cut: Cut) -> None:
+        sender, to = cut.attributes.get("from", ""), cut.attributes.get("to", "")
+        kind = cut.attributes.get("type", "normal")
+        account = self._roster.account_of(sender)
+        if kind in ("groupchat", "headline"):
+            return
+        if account is not None and cut.octets is not None and len(cut.octets) <= MAX_BODY:
+            self._put(account.account, STANZA, cut.octets)
+        elif kind != "error" and sender and bare(sender) != bare(self._jid):
+            code = "forbidden" if account is None else "too-large"
+            id_ = cut.attributes.get("id", "")
+            self._write(error_reply("message", sender=to or self._jid, to=sender, id_=id_, code=code))
+
+    def _iq(self, iq: ET.Element) -> None:
+        if self._link is not None and iq.get("from") == self._jid and self._link.came_back(iq.get("id", "")):
+            return
+        if iq.get("type") in ("result", "error"):
+            self._inquiries.answered(iq, self._able)
+        elif (reply := answer(iq, self._jid, self._roster)) is not None:
+            self._write(reply)
+
+    def _presence(self, found: ET.Element) -> None:
+        sender, to, kind = found.get("from", ""), found.get("to", ""), found.get("type")
+        account = self._roster.account_of(sender)
+        known = account is not None and (self._roster.contact(account.account, to) is not None or to == self._jid)
+        if account is None or not known:
+            if kind in ("subscribe", "probe"):
+                self._write(presence(bare(to), bare(sender), "unsubscribed"))
+            return
+        caps = COMPONENT.caps if to == self._jid else CONTACT.caps
+        at = self._jid if to == self._jid else f"{bare(to)}/{RESOURCE}"
+        if kind == "subscribe":
+            self._write(presence(bare(to), bare(sender), "subscribed"))
+            self._write(presence(bare(to), bare(sender), "subscribe"))
+            self._write(presence(at, bare(sender), None, caps))
+        elif kind == "unsubscribe":
+            self._write(presence(bare(to), bare(sender), "unsubscribed"))
+            self._write(presence(at, bare(sender), "unavailable"))
+        elif kind == "probe":
+            self._write(presence(at, sender, None, caps))
+        elif kind in (None, "unavailable") and "/" in sender:
+            self._moved(account.account, found, sender, to)
+
+    def _moved(self, account: str, found: ET.Element, sender: str, to: str) -> None:
+        """A resource of the account's user came, changed or went."""
+        if found.get("type") == "unavailable":
+            if self._roster.unavailable(account, sender, to):
+                self._announce(account)
+            return
+        resource = self._roster.available(account, sender, to, _priority(found), caps_of(found))
+        if resource is None:
+            return
+        if resource.able is None:
+            asker = to if to == self._jid else f"{bare(to)}/{RESOURCE}"
+            self._inquiries.settle(account, resource, asker, self._able)
+        else:
+            self._announce(account)
+
+    def _able(self, account: str, jid: str, able: bool) -> None:
+        resource = self._roster.resource(account, jid)
+        if resource is not None:
+            resource.able = able
+            self._announce(account)
+
+    # ---------------------------------------------------------------- arrivals
+    def _announce(self, account: str) -> None:
+        """Hand the enclave a snapshot soon; several changes make one."""
+        if account not in self._changed:
+            self._changed.add(account)
+            self._later(GATHER_S, lambda: self._snapshot(account))
+
+    def _snapshot(self, account: str) -> None:
+        self._changed.discard(account)
+        self._put(account, PRESENCE, self._roster.snapshot(account, complete=self._complete).encode())
+
+    def _put(self, account: str, name: str, body: bytes) -> None:
+        self._arrivals.put_nowait((account, name, body))
+        if not self._paused and self._link is not None and self._arrivals.qsize() > PAUSE_ABOVE:
+            self._paused = True
+            self._link.pause_reading(True)
+
+    async def _drain(self, edge: Edge) -> None:
+        """Arrivals into the inbox, in order per account, many in one transaction."""
+        while True:
+            gathered: dict[str, list[tuple[str, bytes]]] = {}
+            account, name, body = await self._arrivals.get()
+            gathered[account] = [(name, body)]
+            for _ in range(min(BATCH, self._arrivals.qsize())):
+                account, name, body = self._arrivals.get_nowait()
+                gathered.setdefault(account, []).append((name, body))
+            await asyncio.gather(*(self._store(edge, a, entries) for a, entries in gathered.items()))
+            if self._paused and self._link is not None and self._arrivals.qsize() < RESUME_BELOW:
+                self._paused = False
+                self._link.pause_reading(False)
+
+    async def _store(self, edge: Edge, account: str, entries: list[tuple[str, bytes]]) -> None:
+        while True:
+            try:
+                await edge.arrived_batch(account, entries)
+            except Exception:
+                edge.health(account, "down", HEALTH["not-stored"])
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+
+def _priority(found: ET.Element) -> int:
+    for child in found:
+        if child.tag.endswith("}priority"):
+            try:
+                return max(-128, min(127, int(child.text or "0")))
+            except ValueError:
+                return 0
+    return 0

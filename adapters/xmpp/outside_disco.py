@@ -1,0 +1,125 @@
+"""Service discovery: what the component and its contacts announce (XEP-0030, 0115), and what clients do."""
+
+import hashlib
+import xml.etree.ElementTree as ET
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html import escape
+
+from adapters.xmpp.names import (
+    NS_EME,
+    NS_ESESSION,
+    NS_ESESSION_INIT,
+    NS_FEATURE_NEG,
+    NS_RECEIPTS,
+    NS_SSN,
+    NS_STANZA_ENCRYPTION,
+    NS_STANZA_ID,
+)
+
+NS_INFO = "http://jabber.org/protocol/disco#info"
+NS_ITEMS = "http://jabber.org/protocol/disco#items"
+NS_CAPS = "http://jabber.org/protocol/caps"
+NS_PING = "urn:xmpp:ping"
+CAPS_NODE = "https://lockgate.invalid/"
+MAX_CACHED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an entity says it is."""
+
+    category: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity's identity and features."""
+
+    identity: Identity
+    features: tuple[str, ...]
+
+    @property
+    def verification(self) -> str:
+        """The verification string of entity capabilities, hashed with SHA-1 (XEP-0115, 5.1)."""
+        about = self.identity
+        text = f"{about.category}/{about.kind}//{about.name}<" + "".join(f"{f}<" for f in sorted(self.features))
+        return b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - the specification's choice
+
+    @property
+    def caps(self) -> str:
+        """The `<c/>` of its presence."""
+        return f"<c xmlns='{NS_CAPS}' hash='sha-1' node='{CAPS_NODE}' ver='{self.verification}'/>"
+
+    def info(self, node: str | None) -> str | None:
+        """The `<query/>` of an answer; None for a node it does not have."""
+        if node not in (None, "", f"{CAPS_NODE}#{self.verification}"):
+            return None
+        about = self.identity
+        mirrored = f" node='{escape(node, quote=True)}'" if node else ""
+        identity = (
+            f"<identity category='{about.category}' type='{about.kind}' name='{escape(about.name, quote=True)}'/>"
+        )
+        features = "".join(f"<feature var='{f}'/>" for f in self.features)
+        return f"<query xmlns='{NS_INFO}'{mirrored}>{identity}{features}</query>"
+
+
+CONTACT = Entity(
+    Identity("client", "pc", "Lockgate"),
+    (
+        NS_CAPS,
+        NS_INFO,
+        NS_FEATURE_NEG,
+        NS_ESESSION,
+        NS_ESESSION_INIT,
+        NS_STANZA_ENCRYPTION,
+        NS_EME,
+        NS_PING,
+        NS_RECEIPTS,
+        NS_STANZA_ID,
+        NS_SSN,
+    ),
+)
+COMPONENT = Entity(Identity("gateway", "matrix", "Lockgate"), (NS_CAPS, NS_INFO, NS_ITEMS, NS_PING))
+
+
+def items(contacts: Iterable[tuple[str, str]]) -> str:
+    """The `<query/>` that lists contacts: alias and name of each."""
+    rows = "".join(f"<item jid='{escape(a, quote=True)}' name='{escape(n, quote=True)}'/>" for a, n in contacts)
+    return f"<query xmlns='{NS_ITEMS}'>{rows}</query>"
+
+
+def caps_of(presence: ET.Element) -> str | None:
+    """The key under which what a resource announces may be kept: node and version of its `<c/>`, None without."""
+    found = presence.find(f"{{{NS_CAPS}}}c")
+    if found is None or not found.get("node") or not found.get("ver") or not found.get("hash"):
+        return None
+    return f"{found.get('node')}#{found.get('ver')}"
+
+
+def announces_esession(result: ET.Element) -> bool:
+    """Whether a disco#info answer holds the feature of XEP-0116."""
+    query = result.find(f"{{{NS_INFO}}}query")
+    return query is not None and any(f.get("var") == NS_ESESSION for f in query.iter(f"{{{NS_INFO}}}feature"))
+
+
+@dataclass(slots=True)
+class KnownCapabilities:
+    """What was learnt by asking, kept per account: one account's client cannot mislead another account."""
+
+    _known: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+    def get(self, account: str, caps: str | None) -> bool | None:
+        """Whether clients of these capabilities speak ESessions; None when it was never asked."""
+        return None if caps is None else self._known.get((account, caps))
+
+    def learn(self, account: str, caps: str | None, able: bool) -> None:
+        """Keep an answer."""
+        if caps is None:
+            return
+        if len(self._known) >= MAX_CACHED:
+            self._known.clear()
+        self._known[account, caps] = able

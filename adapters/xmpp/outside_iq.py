@@ -1,0 +1,120 @@
+"""Questions: those that clients put to the component and its contacts, and those it puts to clients."""
+
+import asyncio
+import secrets
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.xmpp.names import RESOURCE, bare
+from adapters.xmpp.outside_disco import (
+    COMPONENT,
+    CONTACT,
+    NS_INFO,
+    NS_ITEMS,
+    NS_PING,
+    Entity,
+    KnownCapabilities,
+    announces_esession,
+    items,
+)
+from adapters.xmpp.outside_roster import Resource, Roster
+from adapters.xmpp.outside_stanzas import iq_error, iq_get, iq_result
+
+INQUIRY_TIMEOUT_S = 15.0
+
+
+def answer(iq: ET.Element, component: str, roster: Roster) -> bytes | None:
+    """The answer to an iq of type get or set; None when it needs none."""
+    sender, to, id_ = iq.get("from", ""), iq.get("to", ""), iq.get("id", "")
+    if iq.get("type") not in ("get", "set") or not sender or not id_:
+        return None
+    inner = _answered(iq, component, roster)
+    if inner is None:
+        return iq_error(to, sender, id_, "cancel", "service-unavailable")
+    return iq_result(to, sender, id_, inner)
+
+
+def _answered(iq: ET.Element, component: str, roster: Roster) -> str | None:
+    """What the result holds; None: service unavailable. Contacts are there only for the account they belong to."""
+    if iq.get("type") != "get" or len(iq) != 1:
+        return None
+    account = roster.account_of(iq.get("from", ""))
+    entity = _entity(iq.get("to", ""), component, roster, account.account if account else None)
+    if entity is None:
+        return None
+    match iq[0].tag:
+        case tag if tag == f"{{{NS_INFO}}}query":
+            return entity.info(iq[0].get("node"))
+        case tag if tag == f"{{{NS_ITEMS}}}query":
+            listed = account.contacts if account and entity is COMPONENT else ()
+            return items((contact.alias, contact.contact) for contact in listed)
+        case tag if tag == f"{{{NS_PING}}}ping":
+            return ""
+    return None
+
+
+def _entity(to: str, component: str, roster: Roster, account: str | None) -> Entity | None:
+    if to == component:
+        return COMPONENT
+    if account is None or to.partition("/")[2] not in ("", RESOURCE) or roster.contact(account, to) is None:
+        return None
+    return CONTACT
+
+
+@dataclass(frozen=True, slots=True)
+class _Inquiry:
+    account: str
+    jid: str
+    caps: str | None
+    timeout: asyncio.TimerHandle
+
+
+@dataclass(slots=True)
+class Inquiries:
+    """Disco questions under way: does this resource speak ESessions? What was learnt is kept by capabilities."""
+
+    write: Callable[[bytes], object]
+    known: KnownCapabilities = field(default_factory=KnownCapabilities)
+    _under_way: dict[str, _Inquiry] = field(default_factory=dict)
+
+    def settle(self, account: str, resource: Resource, asker: str, done: Callable[[str, str, bool], None]) -> None:
+        """Find out whether the resource is able; `done(account, jid, able)` now or later."""
+        able = self.known.get(account, resource.caps)
+        if able is not None:
+            done(account, resource.jid, able)
+            return
+        if any((i.account, i.jid, i.caps) == (account, resource.jid, resource.caps) for i in self._under_way.values()):
+            return
+        id_ = f"disco-{secrets.token_hex(8)}"
+        loop = asyncio.get_running_loop()
+        timeout = loop.call_later(INQUIRY_TIMEOUT_S, self._timed_out, id_, done)
+        self._under_way[id_] = _Inquiry(account, resource.jid, resource.caps, timeout)
+        self.write(iq_get(asker, resource.jid, id_, f"<query xmlns='{NS_INFO}'/>"))
+
+    def answered(self, iq: ET.Element, done: Callable[[str, str, bool], None]) -> None:
+        """An iq of type result or error came in."""
+        inquiry = self._under_way.get(iq.get("id", ""))
+        if inquiry is None or not _same(inquiry.jid, iq.get("from", "")):
+            return
+        del self._under_way[iq.get("id", "")]
+        inquiry.timeout.cancel()
+        able = iq.get("type") == "result" and announces_esession(iq)
+        if iq.get("type") == "result":
+            self.known.learn(inquiry.account, inquiry.caps, able)
+        done(inquiry.account, inquiry.jid, able)
+
+    def forget(self) -> None:
+        """The stream was lost: no answers will come."""
+        for inquiry in self._under_way.values():
+            inquiry.timeout.cancel()
+        self._under_way.clear()
+
+    def _timed_out(self, id_: str, done: Callable[[str, str, bool], None]) -> None:
+        inquiry = self._under_way.pop(id_, None)
+        if inquiry is not None:
+            done(inquiry.account, inquiry.jid, False)
+
+
+def _same(asked: str, answering: str) -> bool:
+    return bare(asked) == bare(answering) and asked.partition("/")[2] == answering.partition("/")[2]

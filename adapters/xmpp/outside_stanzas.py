@@ -1,0 +1,166 @@
+"""Requests of the enclave as stanzas, and the few stanzas the outside half answers by itself. Text in, octets out."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+
+from adapters.xmpp.names import (
+    ENCRYPTED,
+    ERROR,
+    NEGOTIATE,
+    NOTICE,
+    NS_CARBONS,
+    NS_EME,
+    NS_HINTS,
+    NS_RECEIPTS,
+    NS_STANZA_ENCRYPTION,
+    NS_STANZA_ID,
+    NS_STANZAS,
+    PLAIN,
+    RECEIPT,
+    REQUESTS,
+    SUBSCRIBE,
+    jid_of,
+)
+from adapters.xmpp.sentences import ENCRYPTED_BODY, explanation, notice
+from bridge.wire.values import Address, Code, Opaque, Public, Sealed, Value
+
+_AFTER_CONTENT = (
+    f"<body>{escape(ENCRYPTED_BODY)}</body>"
+    f"<encryption xmlns='{NS_EME}' namespace='{NS_STANZA_ENCRYPTION}' name='ESession'/>"
+    f"<private xmlns='{NS_CARBONS}'/><no-permanent-store xmlns='{NS_HINTS}'/><no-copy xmlns='{NS_HINTS}'/>"
+).encode()
+_NEVER_STORED = (
+    f"<private xmlns='{NS_CARBONS}'/><no-store xmlns='{NS_HINTS}'/><no-copy xmlns='{NS_HINTS}'/></message>"
+).encode()
+
+
+def rendered(request: str, values: Mapping[str, Value]) -> bytes:
+    """The stanza of a request. ValueError when it is not one of the declared shape."""
+    shape = REQUESTS.get(request)
+    if shape is None or not shape.fits(values):
+        raise ValueError("a request of an unknown shape")
+    return _RENDERERS[request](values)
+
+
+def error_reply(name: str, *, sender: str, to: str, id_: str, code: str) -> bytes:
+    """An error stanza that the outside half gives by itself; `name` is message, presence or iq."""
+    return _opening(name, sender, to, id_, "error") + _error_element(code) + f"</{name}>".encode()
+
+
+def attribute(text: str) -> str:
+    """A text as the value of an attribute in single quotes."""
+    return escape(text, quote=True)
+
+
+def _opening(name: str, sender: str, to: str, id_: str | None, kind: str | None) -> bytes:
+    typed = f" type='{kind}'" if kind else ""
+    identified = f" id='{attribute(id_)}'" if id_ else ""
+    return f"<{name} from='{attribute(sender)}' to='{attribute(to)}'{typed}{identified}>".encode()
+
+
+def _message(values: Mapping[str, Value], kind: str | None) -> bytes:
+    return _opening("message", _jid(values, "from"), _jid(values, "to"), _opaque(values, "id"), kind)
+
+
+def _thread(values: Mapping[str, Value]) -> bytes:
+    thread = _opaque(values, "thread")
+    return f"<thread>{escape(thread)}</thread>".encode() if thread else b""
+
+
+def _negotiate(values: Mapping[str, Value]) -> bytes:
+    # XEP-0155: no type, no body. `thread` after the form, as deployed peers write it.
+    kind = values.get("kind")
+    typed = "error" if isinstance(kind, Code) and kind.v == "error" else None
+    return _message(values, typed) + _octets(values, "form") + _thread(values) + _NEVER_STORED
+
+
+def _encrypted(values: Mapping[str, Value]) -> bytes:
+    content = _octets(values, "content")
+    return _message(values, "chat") + _thread(values) + content + _AFTER_CONTENT + b"</message>"
+
+
+def _error(values: Mapping[str, Value]) -> bytes:
+    code = values["code"]
+    assert isinstance(code, Code)
+    content = _octets(values, "content")
+    return _message(values, "error") + _thread(values) + content + _error_element(code.v) + b"</message>"
+
+
+def _error_element(code: str) -> bytes:
+    about = explanation(code)
+    text = f"<text xmlns='{NS_STANZAS}' xml:lang='en'>{escape(about.sentence)}</text>"
+    return f"<error type='{about.kind}'><{about.condition} xmlns='{NS_STANZAS}'/>{text}</error>".encode()
+
+
+def _notice(values: Mapping[str, Value]) -> bytes:
+    code = values["code"]
+    assert isinstance(code, Code)
+    return _message(values, "chat") + f"<body xml:lang='en'>{escape(notice(code.v))}</body></message>".encode()
+
+
+def _plain(values: Mapping[str, Value]) -> bytes:
+    body = escape(_octets(values, "body").decode(), quote=False)
+    id_ = attribute(_opaque(values, "id") or "")
+    origin = f"<origin-id xmlns='{NS_STANZA_ID}' id='{id_}'/>"
+    return _message(values, "chat") + _thread(values) + f"<body>{body}</body>{origin}</message>".encode()
+
+
+def _receipt(values: Mapping[str, Value]) -> bytes:
+    received = attribute(_opaque(values, "received") or "")
+    hint = f"<store xmlns='{NS_HINTS}'/>"
+    inner = f"<received xmlns='{NS_RECEIPTS}' id='{received}'/>{hint}"
+    return _message(values, "chat") + _thread(values) + inner.encode() + b"</message>"
+
+
+def _subscribe(values: Mapping[str, Value]) -> bytes:
+    return presence(_jid(values, "from"), _jid(values, "to"), "subscribe")
+
+
+def presence(sender: str, to: str, kind: str | None, inner: str = "") -> bytes:
+    """A presence stanza."""
+    return _opening("presence", sender, to, None, kind) + inner.encode() + b"</presence>"
+
+
+def iq_result(sender: str, to: str, id_: str, inner: str = "") -> bytes:
+    """The result of an iq."""
+    return _opening("iq", sender, to, id_, "result") + inner.encode() + b"</iq>"
+
+
+def iq_error(sender: str, to: str, id_: str, kind: str, condition: str) -> bytes:
+    """An iq refused with a condition and no sentence: machines read it."""
+    inner = f"<error type='{kind}'><{condition} xmlns='{NS_STANZAS}'/></error>"
+    return _opening("iq", sender, to, id_, "error") + inner.encode() + b"</iq>"
+
+
+def iq_get(sender: str, to: str, id_: str, inner: str) -> bytes:
+    """An iq that asks for something."""
+    return _opening("iq", sender, to, id_, "get") + inner.encode() + b"</iq>"
+
+
+_RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], bytes]] = {
+    NEGOTIATE: _negotiate,
+    ENCRYPTED: _encrypted,
+    ERROR: _error,
+    NOTICE: _notice,
+    PLAIN: _plain,
+    RECEIPT: _receipt,
+    SUBSCRIBE: _subscribe,
+}
+
+
+def _jid(values: Mapping[str, Value], name: str) -> str:
+    value = values[name]
+    assert isinstance(value, Address)
+    return jid_of(value)
+
+
+def _opaque(values: Mapping[str, Value], name: str) -> str | None:
+    value = values.get(name)
+    assert value is None or isinstance(value, Opaque)
+    return None if value is None else value.v
+
+
+def _octets(values: Mapping[str, Value], name: str) -> bytes:
+    value = values.get(name)
+    assert value is None or isinstance(value, Public | Sealed)
+    return b"" if value is None else value.v

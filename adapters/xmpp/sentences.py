@@ -1,0 +1,126 @@
+"""What people are told, by code.
+
+The enclave sends codes, and the outside half makes the sentences; only into the encrypted content of a stanza does the
+inside half write them itself, where nobody else can read why a message was refused.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An error as XMPP has it (RFC 6120, 8.3): type, defined condition, and a sentence."""
+
+    kind: str
+    condition: str
+    sentence: str
+
+
+ERRORS = {
+    "policy-violation": Explanation(
+        "modify",
+        "policy-violation",
+        "Your message was not encrypted, so it was not passed on: this contact only takes end-to-end encrypted "
+        "messages. Start an encrypted session (ESession) with the contact and send it again.",
+    ),
+    "item-not-found": Explanation(
+        "cancel",
+        "item-not-found",
+        "There is no contact of this address here. Check the address, or ask the operator of this gateway to add it.",
+    ),
+    "forbidden": Explanation(
+        "auth",
+        "forbidden",
+        "This gateway does not know your account, so your message was not passed on. "
+        "Ask its operator to add you, or write from the account that was added.",
+    ),
+    "too-large": Explanation(
+        "modify",
+        "policy-violation",
+        "Your message is too large to be passed on. Send it in smaller parts.",
+    ),
+    "unreadable": Explanation(
+        "modify",
+        "bad-request",
+        "The gateway could not read this message, so it was not passed on. Send it again; "
+        "if that fails too, your client and the gateway do not understand each other.",
+    ),
+    "busy": Explanation(
+        "wait",
+        "resource-constraint",
+        "Too many encrypted sessions are being started at once. Wait a minute and try again.",
+    ),
+    "far-leg-too-weak": Explanation(
+        "cancel",
+        "policy-violation",
+        "The contact's side of the connection is not encrypted as well as this gateway's operator asks for, "
+        "so your message was not passed on.",
+    ),
+    "room-not-encrypted": Explanation(
+        "cancel",
+        "policy-violation",
+        "The contact's room on the other network is not encrypted, so your message was not passed on. "
+        "Turn encryption on in that room, or leave it so that a new one is made.",
+    ),
+    "room-not-private": Explanation(
+        "cancel",
+        "policy-violation",
+        "Others could read along in the contact's room on the other network, so your message was not passed on. "
+        "Remove them from the room, or leave it so that a new one is made.",
+    ),
+    "contact-left": Explanation(
+        "cancel",
+        "not-allowed",
+        "The contact left the room on the other network, so your message was not passed on. "
+        "Ask the contact to come back or to accept a new invitation.",
+    ),
+    "no-devices": Explanation(
+        "cancel",
+        "policy-violation",
+        "The contact has no device on the other network that can read encrypted messages, "
+        "so your message was not passed on. Ask the contact to log in with a client that can.",
+    ),
+    "no-sessions": Explanation(
+        "cancel",
+        "policy-violation",
+        "No encrypted session could be set up with any of the contact's devices, so your message was not passed on. "
+        "Ask the contact to open the client on the other network, then send it again.",
+    ),
+    "far-forbidden": Explanation(
+        "cancel",
+        "forbidden",
+        "The other network does not allow this message, so it was not passed on. Ask the gateway's operator why.",
+    ),
+}
+ERRORS["devices-unknown"] = ERRORS["no-sessions"]
+
+OTHER_ERROR = Explanation(
+    "cancel",
+    "not-allowed",
+    "Your message could not be passed on to the other network. The gateway's operator can see why.",
+)
+
+NOTICES = {
+    "waiting-no-session": "A message for you is waiting at the gateway. It can only be delivered in an encrypted "
+    "session (ESession), and none of your connected clients offers one. Connect with a client that does, and it "
+    "will arrive.",
+    "waiting-negotiation": "A message for you is waiting at the gateway, but no encrypted session could be agreed on "
+    "with your client. It is tried again later; starting an encrypted session with this contact yourself may help.",
+    "session-ended": "The encrypted session with this contact was ended. Nothing is sent unencrypted because of it.",
+}
+
+OTHER_NOTICE = "The gateway has something to tell you that this version has no words for. Ask its operator."
+
+ENCRYPTED_BODY = (
+    "[This message is end-to-end encrypted (ESession). Your client did not recognise it, so it cannot be shown here.]"
+)
+
+
+def explanation(code: str) -> Explanation:
+    """The error of a code; one that fits anything when the code has none of its own."""
+    return ERRORS.get(code, OTHER_ERROR)
+
+
+def notice(code: str) -> str:
+    """The sentence of a notice."""
+    return NOTICES.get(code, OTHER_NOTICE)

@@ -1,0 +1,1 @@
+"""Outside: supervisor, gateway, ledger, command line. Never a plaintext, never a message key."""

@@ -1,0 +1,167 @@
+"""The `lockgate` command: its subcommands and their options. What they need is imported when they run."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.cli import output
+from bridge.errors import Failure
+
+EPILOG = (
+    "Exit status: 0 all is well, 1 something failed, 2 wrong usage or configuration, "
+    "3 the enclave cannot be locked down here."
+)
+
+app = typer.Typer(
+    name="lockgate",
+    help="A gateway between end-to-end-encrypted XMPP and Matrix. Messages that enter encrypted leave encrypted.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+trust_app = typer.Typer(name="trust", help="See and decide whom to trust.", no_args_is_help=True)
+app.add_typer(trust_app)
+
+ConfigFile = Annotated[
+    Path, typer.Option("-c", "--config", metavar="FILE", envvar="LOCKGATE_CONFIG", help="The configuration file.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the configuration.")]
+ContactName = Annotated[str, typer.Argument(metavar="CONTACT", help="The contact's name in the configuration.")]
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+@app.command()
+def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reads the contacts anew."""
+    from bridge.supervisor import run as run_supervisor
+
+    raise typer.Exit(run_supervisor(config))
+
+
+@app.command()
+def check(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """Check the configuration, then every connection it describes: one line per hop, the broken one named."""
+    from bridge.cli.check import check as run_check
+
+    raise typer.Exit(run_check(config, as_json=json))
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def chat(context: typer.Context) -> None:
+    """Chat from a terminal with a contact over encrypted sessions (`lockgate chat --help` for its options)."""
+    # Another program: this one must never load what can decrypt.
+    os.execv(sys.executable, [sys.executable, "-m", "client.chat", *context.args])  # noqa: S606
+
+
+@app.command()
+def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """How a running gateway stands: processes, connections, and each leg's encryption."""
+    from bridge.cli.status import show_status
+
+    show_status(config, as_json=json)
+
+
+@app.command()
+def trace(
+    config: ConfigFile = DEFAULT_CONFIG,
+    message: Annotated[int | None, typer.Option("--message", help="Only the message with this number.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Only messages of this account.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many messages.")] = 20,
+    json: AsJson = False,
+) -> None:
+    """The newest messages and the stages each has reached, from RECEIVED to ACKNOWLEDGED, PARKED or REFUSED."""
+    from bridge.cli.traces import show_traces
+
+    show_traces(config, message=message, account=account, limit=limit, as_json=json)
+
+
+@app.command()
+def parked(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """What was set aside, and why."""
+    from bridge.cli.traces import show_parked
+
+    show_parked(config, as_json=json)
+
+
+@app.command()
+def keygen(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the key; must not exist.")]) -> None:
+    """Make a sealing key. Keep a copy in a safe place: without it the gateway's stored state cannot be read."""
+    from bridge.cli.keygen import make_key
+
+    make_key(file)
+    output.line(f"{file} holds a new sealing key. Keep a copy in a safe place.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        number = installed("lockgate")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    output.line(f"lockgate {number}")
+
+
+@trust_app.command("show")
+def trust_show(
+    account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> None:
+    """Each leg's short authentication string, and whether it was verified."""
+    from bridge.cli.trust import show_trust
+
+    show_trust(config, account, as_json=json)
+
+
+@trust_app.command("verify")
+def trust_verify(
+    account: AccountName,
+    contact: ContactName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
+    sas: Annotated[str | None, typer.Option("--sas", help="What the other end shows; compared, not asked.")] = None,
+) -> None:
+    """Compare a session's short authentication string with what the other end shows, and remember the result."""
+    from bridge.cli.trust import verify
+
+    verify(config, account, contact, network=network, sas=sas)
+
+
+@trust_app.command("distrust")
+def trust_distrust(
+    account: AccountName,
+    contact: ContactName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
+) -> None:
+    """Take an earlier verification back and end the session."""
+    from bridge.cli.trust import distrust
+
+    distrust(config, account, contact, network=network)
+
+
+def main() -> None:
+    """Entry point: expected failures are told in sentences, without a traceback."""
+    if not output.fancy():
+        app.rich_markup_mode = trust_app.rich_markup_mode = None
+    try:
+        app()
+    except Failure as error:
+        output.failure(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader (`| head`) has enough. Keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,113 @@
+"""`lockgate trust`: the operator compares and decides; the order reaches the enclave past the gateway process."""
+
+import hmac
+import sys
+from pathlib import Path
+from typing import Any
+
+from bridge.cli import output
+from bridge.cli.admin import ask
+from bridge.cli.status import STYLES, rows
+from bridge.config.load import load_config
+from bridge.config.models import Config
+from bridge.errors import OperatorError, Problem, WorldError
+
+SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer")
+_REFUSALS = {
+    "no-session": ("no session is active", "Wait until the user has written, then compare again."),
+    "unknown": ("the enclave does not know this leg", "See: lockgate trust show"),
+    "no-answer": ("the enclave does not answer", "See: lockgate status"),
+}
+
+
+def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
+    """Each leg's string and standing."""
+    loaded = load_config(config)
+    if account is not None:
+        _require_account(loaded, account)
+    legs = [leg for leg in _legs(loaded) if account in (None, leg.get("account"))]
+    if as_json:
+        output.as_json(legs)
+        return
+    output.table([name.upper() for name in SHOWN], rows(legs, SHOWN), STYLES)
+
+
+def verify(config: Path, account: str, contact: str, *, network: str | None, sas: str | None) -> None:
+    """Compare the string, then tell the enclave that the leg is verified."""
+    loaded = load_config(config)
+    leg = _leg(loaded, account, contact, network)
+    shown = leg.get("sas")
+    if not isinstance(shown, str):
+        found = "this leg has no session with a short authentication string now"
+        raise WorldError(_problem("no-string", leg, found, "Let the user write to the contact, then try again."))
+    if not _agreed(shown, sas):
+        remedy = "Somebody may be in between. Do not verify; end the session and compare a new one."
+        raise WorldError(_problem("different", leg, "the strings differ, or were not confirmed", remedy))
+    _decide(loaded, leg, "verify")
+    output.line(f"{account}/{contact} is verified.", "green")
+
+
+def distrust(config: Path, account: str, contact: str, *, network: str | None) -> None:
+    """Take a verification back."""
+    loaded = load_config(config)
+    _decide(loaded, _leg(loaded, account, contact, network), "distrust")
+    output.line(f"{account}/{contact} is no longer trusted.")
+
+
+def _agreed(shown: str, given: str | None) -> bool:
+    if given is not None:
+        return hmac.compare_digest(given.strip().lower().encode(), shown.encode())
+    if not sys.stdin.isatty():
+        remedy = "Give what the other end shows: --sas TEXT"
+        raise OperatorError(Problem("no-terminal", "", "there is no terminal to ask on", remedy))
+    output.line(f"Lockgate shows:  {output.safe(shown)}", "bold")
+    reply = input("Does the other end show the same? Compare by voice or in person. [y/N] ")
+    return reply.strip().lower() in {"y", "yes"}
+
+
+def _decide(config: Config, leg: dict[str, Any], decision: str) -> None:
+    order = {"op": "trust", "decision": decision, **{name: leg[name] for name in ("account", "contact", "network")}}
+    code = str(ask(config.admin_socket, order).get("code", "no-reply"))
+    if code != "ok":
+        found, remedy = _REFUSALS.get(code, (f"the enclave answered “{output.safe(code)}”", "See: lockgate trust show"))
+        raise WorldError(_problem(code, leg, found, remedy))
+
+
+def _legs(config: Config) -> list[dict[str, Any]]:
+    found = ask(config.admin_socket, {"op": "status"}).get("legs")
+    return [leg for leg in found if isinstance(leg, dict)] if isinstance(found, list) else []
+
+
+def _leg(config: Config, account: str, contact: str, network: str | None) -> dict[str, Any]:
+    """The leg meant: the named network's, else the one that has a string, else the near one."""
+    _require_account(config, account)
+    contacts = config.accounts[account].contacts
+    if contact not in contacts:
+        raise unknown("contact", contact, sorted(contacts))
+    legs = [leg for leg in _legs(config) if (leg.get("account"), leg.get("contact")) == (account, contact)]
+    networks = [str(leg.get("network")) for leg in legs]
+    if network is not None and network not in networks:
+        raise unknown("leg on network", network, networks)
+    chosen = [leg for leg in legs if network in (None, leg.get("network"))]
+    with_string = [leg for leg in chosen if leg.get("sas")]
+    if not chosen:
+        found = "the gateway holds no session for this contact yet"
+        remedy = "Let the user write to the contact, then try again."
+        raise WorldError(Problem("no-leg", f"{account}/{contact}", found, remedy))
+    return (with_string or chosen)[0]
+
+
+def _require_account(config: Config, account: str) -> None:
+    if account not in config.accounts:
+        raise unknown("account", account, sorted(config.accounts))
+
+
+def _problem(code: str, leg: dict[str, Any], found: str, remedy: str) -> Problem:
+    where = "/".join(output.safe(leg.get(name)) for name in ("account", "contact", "network"))
+    return Problem(code, where, found, remedy)
+
+
+def unknown(what: str, name: str, known: list[str]) -> OperatorError:
+    """The error for a name that the configuration does not have."""
+    listed = ", ".join(known) if known else "there are none"
+    return OperatorError(Problem("unknown-name", "", f"there is no {what} “{output.safe(name)}”", f"Known: {listed}."))

@@ -1,0 +1,1 @@
+"""The configuration file: reading it, checking it, and what each process gets of it."""

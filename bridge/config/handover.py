@@ -1,0 +1,134 @@
+"""What each process gets of the configuration, as the orders of the control channels.
+
+The enclave gets the sealing key and the map with its policy; the gateway gets addresses and its own credentials.
+Neither gets what belongs to the other.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from bridge.config.load import Loaded
+from bridge.config.models import Account, Config
+from bridge.config.networks import NEAR_NETWORK
+from bridge.config.secrets import Secrets
+from bridge.wire.control import (
+    MAX_ACCOUNTS,
+    AccountMap,
+    AccountRouteMap,
+    ContactMap,
+    EnclaveConfigure,
+    FarAddress,
+    GatewayServe,
+    NetworkSettings,
+    RouteMap,
+    Setting,
+)
+
+Slots = Mapping[str, int]
+
+
+def assigned_slots(accounts: Iterable[str], before: Slots | None = None) -> Slots:
+    """Every account's place in the shared register. An account keeps the place it had; a place that another
+    account had is taken only when no fresh one is left."""
+    kept = dict(before or {})
+    names = sorted(accounts)
+    slots = {name: kept[name] for name in names if name in kept}
+    fresh = iter([slot for slot in range(MAX_ACCOUNTS) if slot not in set(kept.values())])
+    freed = iter(sorted(set(kept.values()) - set(slots.values())))
+    for name in names:
+        if name not in slots:
+            slot = next(fresh, None)
+            slots[name] = next(freed) if slot is None else slot
+    return slots
+
+
+def account_maps(config: Config, slots: Slots) -> tuple[AccountMap, ...]:
+    """The operator's map with its policy, for the enclave."""
+    return tuple(
+        AccountMap(
+            id=name,
+            slot=slots[name],
+            near_network=NEAR_NETWORK,
+            near_address=account.xmpp,
+            far_addresses=_far_addresses(account),
+            contacts=tuple(_contact_maps(config, account)),
+        )
+        for name, account in config.accounts.items()
+    )
+
+
+def route_maps(config: Config, secrets: Secrets) -> tuple[AccountRouteMap, ...]:
+    """Addresses and credentials, for the gateway."""
+    return tuple(
+        AccountRouteMap(
+            account=name,
+            near_address=account.xmpp,
+            far_addresses=_far_addresses(account),
+            contacts=tuple(_routes(config, account)),
+            credentials=tuple(_settings(network, given) for network, given in secrets.accounts[name].items()),
+        )
+        for name, account in config.accounts.items()
+    )
+
+
+def enclave_configure(loaded: Loaded, slots: Slots) -> EnclaveConfigure:
+    """First order to an enclave."""
+    return EnclaveConfigure(
+        sealing_key=loaded.secrets.sealing_key,
+        accounts=account_maps(loaded.config, slots),
+    )
+
+
+def gateway_serve(loaded: Loaded) -> GatewayServe:
+    """First order to a gateway."""
+    config = loaded.config
+    return GatewayServe(
+        accounts=route_maps(config, loaded.secrets),
+        networks=tuple(_network_settings(config, loaded.secrets)),
+        ledger_path=str(config.storage.path),
+        log_level=config.log.level,
+        log_format=config.log.format,
+    )
+
+
+def alias(config: Config, contact: str) -> str:
+    """The address that a contact appears under: `bob` -> `bob@matrix.example.org`."""
+    return f"{contact}@{config.xmpp.component.jid}"
+
+
+def _contact_maps(config: Config, account: Account) -> Iterator[ContactMap]:
+    for name, contact in account.contacts.items():
+        yield ContactMap(
+            id=name,
+            network=account.network_of(contact),
+            address=contact.address,
+            alias=alias(config, name),
+            require=contact.require,
+        )
+
+
+def _routes(config: Config, account: Account) -> Iterator[RouteMap]:
+    for name, contact in account.contacts.items():
+        network = account.network_of(contact)
+        yield RouteMap(contact=name, network=network, address=contact.address, alias=alias(config, name))
+
+
+def _far_addresses(account: Account) -> tuple[FarAddress, ...]:
+    return tuple(FarAddress(network=name, address=address) for name, address in account.far_addresses().items())
+
+
+def _network_settings(config: Config, secrets: Secrets) -> Iterator[NetworkSettings]:
+    component = config.xmpp.component
+    yield _settings(
+        NEAR_NETWORK,
+        {"jid": component.jid, "host": component.host, "port": str(component.port), "secret": secrets.component},
+    )
+    if config.matrix is not None:
+        yield _settings("matrix", {"homeserver": config.matrix.homeserver})
+    if "loopback" in config.networks():
+        yield _settings("loopback", {})
+
+
+def _settings(network: str, values: Mapping[str, str]) -> NetworkSettings:
+    return NetworkSettings(
+        network=network, settings=tuple(Setting(name=name, value=value) for name, value in values.items())
+    )

@@ -1,0 +1,246 @@
+"""The configuration as closed, strict, immutable models. Shapes only: what one field says about another is in
+`bridge.config.relations`, what the file system says in `bridge.config.secrets`.
+
+Secrets are never in the file: a `*_file` key names the file that holds one, relative to the configuration's folder.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from bridge.config.jid import NotAnAddress, bare_jid, domainpart
+from bridge.config.mxid import user_id
+from bridge.config.networks import AssuranceName, FarNetwork, printable
+from bridge.config.paths import file_path, is_encodable
+from bridge.config.wording import shown
+from bridge.wire.control import MAX_ACCOUNTS
+
+ADMIN_SOCKET = "admin.sock"
+
+
+class Closed(BaseModel):
+    """Base: unknown keys are errors, nothing is converted, nothing can be changed afterwards."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _mistake(code: str, found: str, remedy: str) -> PydanticCustomError:
+    """An error whose two sentences `bridge.config.mistakes` shows as they are. Braces would be placeholders."""
+    context = {"found": found, "remedy": remedy}
+    return PydanticCustomError(code, "{found}", context)
+
+
+def _address(normal: Callable[[str], str], called: str, example: str) -> Callable[[str], str]:
+    def checked(text: str) -> str:
+        reason: NotAnAddress
+        try:
+            return normal(text)
+        except NotAnAddress as error:
+            reason = error
+        meant = f"Perhaps {shown(reason.suggestion)} is meant." if reason.suggestion else f"It looks like “{example}”."
+        raise _mistake("address", f"{{shown}} is not {called} that can be used: it {reason.reason}", meant)
+
+    return checked
+
+
+def _path(value: object, info: ValidationInfo) -> object:
+    """A path, taken relative to the folder of the configuration file."""
+    path = file_path(value, _folder(info)) if isinstance(value, str) and value else None
+    if path is None:
+        raise _mistake("not-a-path", "{shown} is not the path of a file", "Write the path as text.")
+    return path
+
+
+def _folder(info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return folder if isinstance(folder, Path) else Path()
+
+
+def _host(text: str) -> str:
+    reason: NotAnAddress
+    try:
+        return domainpart(text)
+    except NotAnAddress as error:
+        reason = error
+    remedy = "Write a host name or an IP address alone, for example 127.0.0.1; the port has a key of its own."
+    raise _mistake("host", f"{{shown}} is not a host: it {reason.reason}", remedy)
+
+
+def _split(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises for a port that is none
+    except ValueError:
+        return None
+    return parts
+
+
+def _homeserver(text: str) -> str:
+    parts = _split(text)
+    remedy = "Write the homeserver's base URL, for example https://matrix.example.org."
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise _mistake("url", "{shown} is not an http or https URL", remedy)
+    if parts.username is not None or parts.password is not None:
+        raise _mistake("url-secret", "the URL holds a user name or password (not shown)", remedy)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise _mistake("url", "{shown} has something after the host", remedy)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+]*):")
+
+
+def _storage_url(text: str, info: ValidationInfo) -> str:
+    """`sqlite:///PATH` (absolute) or `sqlite:PATH` (relative to the configuration's folder), as `sqlite:///PATH`."""
+    match = _SCHEME.match(text)
+    scheme = match.group(1) if match else ""
+    remedy = "Write sqlite:///var/lib/lockgate/ledger.db, with three slashes and the absolute path."
+    if scheme.startswith("postgres"):
+        raise _mistake("storage-postgres", "PostgreSQL is not supported yet (the URL is not shown)", remedy)
+    if scheme != "sqlite":
+        raise _mistake("storage-url", "the storage URL (not shown) does not begin with “sqlite:”", remedy)
+    path = text.removeprefix("sqlite:")
+    malformed = not is_encodable(path) or re.search(r"[?#]", path) or not path.strip("/")
+    if malformed or (path.startswith("//") and not path.startswith("///")):
+        raise _mistake("storage-url", "{shown} does not name a file", remedy)
+    if path.startswith("///"):
+        return f"sqlite:///{path.lstrip('/')}"
+    return f"sqlite://{(_folder(info) / path).absolute()}"
+
+
+Jid = Annotated[str, AfterValidator(_address(bare_jid, "an XMPP address", "alice@example.org"))]
+ComponentJid = Annotated[str, AfterValidator(_address(domainpart, "a component's domain", "matrix.example.org"))]
+MatrixUser = Annotated[str, AfterValidator(_address(user_id, "a Matrix user ID", "@alice:example.org"))]
+LoopbackUser = Annotated[str, AfterValidator(_address(printable, "a loopback address", "alice"))]
+ConfigPath = Annotated[Path, BeforeValidator(_path)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+"""Name of an account or contact; a contact's is the localpart of its JID (bridge.wire.values.ContactId)."""
+
+
+class Component(Closed):
+    """The external component's connection to the user's XMPP server (XEP-0114)."""
+
+    jid: ComponentJid
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    port: Port = 5347
+    secret_file: ConfigPath
+
+
+class Xmpp(Closed):
+    """The near network."""
+
+    component: Component
+
+
+class Matrix(Closed):
+    """The Matrix network: the homeserver of the accounts' users."""
+
+    homeserver: Annotated[str, AfterValidator(_homeserver)]
+
+
+class MatrixLogin(Closed):
+    """An account's own Matrix user, and how the gateway logs in as it."""
+
+    user: MatrixUser
+    password_file: ConfigPath | None = None
+    token_file: ConfigPath | None = None
+    device: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~:+/=-]{1,255}$")] | None = None
+
+
+class LoopbackLogin(Closed):
+    """An account's own address on the loopback network, which has no server and no login."""
+
+    user: LoopbackUser
+
+
+class Contact(Closed):
+    """A person on a far network, mapped by hand: the map is the allow-list and the policy."""
+
+    address: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    require: AssuranceName = "end-to-end"
+    network: FarNetwork | None = None
+
+
+class Account(Closed):
+    """One XMPP user with their own addresses on far networks and their contacts."""
+
+    xmpp: Jid
+    matrix: MatrixLogin | None = None
+    loopback: LoopbackLogin | None = None
+    contacts: dict[Label, Contact] = Field(default_factory=dict)
+
+    def far_addresses(self) -> dict[str, str]:
+        """The user's own address by far network."""
+        logins = {"matrix": self.matrix, "loopback": self.loopback}
+        return {network: login.user for network, login in logins.items() if login is not None}
+
+    def network_of(self, contact: Contact) -> str:
+        """The contact's network: the one it names, or the account's only one."""
+        return contact.network or next(iter(self.far_addresses()))
+
+
+class Sealing(Closed):
+    """Where the key is that seals the enclave's state."""
+
+    key_file: ConfigPath
+
+
+class Storage(Closed):
+    """Where the ledger is."""
+
+    url: Annotated[str, AfterValidator(_storage_url)]
+
+    @property
+    def path(self) -> Path:
+        """The ledger's file."""
+        return Path(self.url.removeprefix("sqlite://"))
+
+
+class Enclave(Closed):
+    """What the enclave must achieve before it starts."""
+
+    lockdown: Literal["enforce", "best-effort"] = "enforce"
+
+
+class Log(Closed):
+    """What the log says, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Config(Closed):
+    """The whole file."""
+
+    xmpp: Xmpp
+    matrix: Matrix | None = None
+    accounts: Annotated[dict[Label, Account], Field(min_length=1, max_length=MAX_ACCOUNTS)]
+    sealing: Sealing
+    storage: Storage
+    state_dir: ConfigPath | None = None
+    enclave: Enclave = Enclave()
+    log: Log = Log()
+
+    @property
+    def runtime_dir(self) -> Path:
+        """The folder of the admin socket: `state_dir`, by default the ledger's folder."""
+        return self.state_dir or self.storage.path.parent
+
+    @property
+    def admin_socket(self) -> Path:
+        """The supervisor's admin socket."""
+        return self.runtime_dir / ADMIN_SOCKET
+
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        """The accounts that use each far network."""
+        used: dict[str, tuple[str, ...]] = {}
+        for name, account in self.accounts.items():
+            for network in account.far_addresses():
+                used[network] = (*used.get(network, ()), name)
+        return used

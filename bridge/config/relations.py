@@ -1,0 +1,157 @@
+"""What the parts of a configuration say about each other. Works on the plain document, so that mistakes here are
+reported together with mistakes of shape elsewhere; whatever has the wrong shape is passed over."""
+
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+
+from bridge.config.jid import NotAnAddress, bare_jid, domainpart
+from bridge.config.networks import ASSURANCES, FAR_NETWORKS
+from bridge.config.wording import Path, clipped, dotted, shown
+from bridge.errors import Problem
+
+Group = dict[str, object]
+
+
+def _group(value: object) -> Group:
+    return value if isinstance(value, dict) else {}
+
+
+def _normal(normal: Callable[[str], str], value: object) -> str | None:
+    """The normal form of an address, None when it is none (the models report that)."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return normal(value)
+    except NotAnAddress:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Relations:
+    """The checks, over one document. `line_of` gives the line of a place, `excused` lists places whose absence has
+    been reported already."""
+
+    document: Group
+    line_of: Callable[[Path], int]
+    excused: Set[Path] = frozenset()
+
+    def problems(self) -> Iterator[Problem]:
+        """Every contradiction."""
+        yield from self._users()
+        for name, account in _group(self.document.get("accounts")).items():
+            if isinstance(account, dict):
+                yield from self._account(("accounts", name), account)
+
+    def _problem(self, code: str, path: Path, found: str, remedy: str) -> Problem:
+        return Problem(code, dotted(path), found, remedy, self.line_of(path))
+
+    def _users(self) -> Iterator[Problem]:
+        """XMPP users: one account each, and none of the component's own domain."""
+        component = _normal(domainpart, _group(_group(self.document.get("xmpp")).get("component")).get("jid"))
+        seen: dict[str, str] = {}
+        for name, account in _group(self.document.get("accounts")).items():
+            path = ("accounts", name, "xmpp")
+            jid = _normal(bare_jid, _group(account).get("xmpp"))
+            if jid is None:
+                continue
+            if jid in seen:
+                found = f"{shown(jid)} is already the user of the account “{clipped(seen[jid])}”"
+                yield self._problem("duplicate-user", path, found, "Put all contacts of one user into one account.")
+            seen.setdefault(jid, name)
+            if jid.partition("@")[2] == component:
+                found = f"the user's domain {shown(component)} is the component's own"
+                remedy = (
+                    "Give the component a domain of its own, for example matrix.example.org for users @example.org."
+                )
+                yield self._problem("component-is-user-domain", path, found, remedy)
+
+    def _account(self, path: Path, account: Group) -> Iterator[Problem]:
+        networks = [network for network in FAR_NETWORKS if network in account]
+        if not networks:
+            found = "the account has no far network"
+            remedy = "Give it a login, for example matrix: {user: …, password_file: …}."
+            yield self._problem("no-network", path, found, remedy)
+        if "matrix" in networks:
+            yield from self._matrix(path, _group(account.get("matrix")))
+        seen: dict[tuple[str, str], str] = {}
+        for name, contact in _group(account.get("contacts")).items():
+            place = (*path, "contacts", name)
+            network = self._network(_group(contact), networks)
+            if network is None:
+                yield from self._unclear_network(place, _group(contact), networks)
+            else:
+                yield from self._contact(place, _group(contact), network, account, seen)
+
+    def _matrix(self, path: Path, login: Group) -> Iterator[Problem]:
+        if "matrix" not in self.document:
+            found = "the account uses Matrix, but no homeserver is set"
+            remedy = "Write at the outermost level: matrix: {homeserver: https://matrix.example.org}"
+            yield self._problem("no-homeserver", (*path, "matrix"), found, remedy)
+        ways = ("password_file", "token_file")
+        given = [key for key in ways if key in login or (*path, "matrix", key) in self.excused]
+        if login and len(given) != 1:
+            found = "there are both password_file and token_file" if given else "there is no way to log in"
+            remedy = "Give one of password_file and token_file."
+            yield self._problem("login", (*path, "matrix"), found, remedy)
+        if "device" in login and "token_file" not in login:
+            found = "a device ID goes with an access token only"
+            yield self._problem("device", (*path, "matrix", "device"), found, "Remove it; the login makes a device.")
+
+    @staticmethod
+    def _network(contact: Group, networks: list[str]) -> str | None:
+        """The contact's network; None when that cannot be said."""
+        if "network" in contact:
+            named = contact["network"]
+            return named if isinstance(named, str) and named in networks else None
+        return networks[0] if len(networks) == 1 else None
+
+    def _unclear_network(self, path: Path, contact: Group, networks: list[str]) -> Iterator[Problem]:
+        named = contact.get("network")
+        if named in FAR_NETWORKS and networks:
+            found = f"the account has no login for {shown(named)}"
+            remedy = f"Add the login to the account, or use one it has: {', '.join(networks)}."
+            yield self._problem("no-login", (*path, "network"), found, remedy)
+        elif "network" not in contact and len(networks) > 1:
+            found = "the account has several far networks, and the contact does not say which"
+            yield self._problem("which-network", path, found, f"Add network: {' or '.join(networks)}.")
+
+    def _contact(
+        self, path: Path, contact: Group, network: str, account: Group, seen: dict[tuple[str, str], str]
+    ) -> Iterator[Problem]:
+        yield from self._require(path, contact, network)
+        written = contact.get("address")
+        if not isinstance(written, str):
+            return
+        facts, place = FAR_NETWORKS[network], (*path, "address")
+        reason: NotAnAddress | None = None
+        address = ""
+        try:
+            address = facts.address(written)
+        except NotAnAddress as error:
+            reason = error
+        if reason is not None:
+            found = f"{shown(written)} is not {facts.address_is} that can be used: it {reason.reason}"
+            like = (
+                f"Perhaps “{reason.suggestion}” is meant." if reason.suggestion else f"It looks like “{facts.example}”."
+            )
+            yield self._problem("address", place, found, like)
+            return
+        if address == _group(account.get(network)).get("user"):
+            found = f"{shown(address)} is the account's own user"
+            yield self._problem("own-address", place, found, "Write the address of the person to talk to.")
+        other = seen.setdefault((network, address), str(path[-1]))
+        if other != path[-1]:
+            found = f"{shown(address)} is already the contact “{clipped(other)}” of this account"
+            yield self._problem("duplicate-address", place, found, "Keep one of the two contacts.")
+
+    def _require(self, path: Path, contact: Group, network: str) -> Iterator[Problem]:
+        required = contact.get("require", ASSURANCES[0])
+        facts = FAR_NETWORKS[network]
+        if required not in ASSURANCES or facts.gives(str(required)):
+            return
+        place = (*path, "require") if "require" in contact else path
+        found = f"“{network}” gives at most {shown(facts.assurance)}, {shown(required)} is required"
+        if "require" not in contact:
+            found += " (by default)"
+        remedy = f"Write require: {facts.assurance}, if that is enough for this contact."
+        yield self._problem("require", place, found, remedy)

@@ -1,0 +1,193 @@
+"""Secrets by reference: files that hold one secret each, readable by their owner only."""
+
+import base64
+import binascii
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bridge.config.models import Account, Config
+from bridge.config.paths import file_path
+from bridge.config.wording import Path as Place
+from bridge.config.wording import dotted
+from bridge.errors import Problem
+
+MAX_SECRET = 4096
+"""Octets of a secret's file."""
+SEALING_KEY_SIZE = 32
+SEALING: Place = ("sealing", "key_file")
+Read = dict[Place, str | bytes]
+
+_PATH_LIKE = re.compile(r"(?:~?/|[a-z0-9._-]+/)[a-z0-9._/-]*", re.ASCII)
+"""What is certainly meant as a path: a pasted password seldom has a folder and small letters only."""
+
+
+class BadSecret(Exception):
+    """A secret's file cannot be used. Carries sentences, never its content."""
+
+    def __init__(self, code: str, found: str, remedy: str) -> None:
+        super().__init__(found)
+        self.code = code
+        self.found = found
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The name of a secret's file as somebody wrote it, perhaps the secret itself by mistake."""
+
+    written: str = field(repr=False)
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The file meant."""
+        return file_path(self.written, self.folder) or self.folder
+
+    @property
+    def name(self) -> str | None:
+        """The file for an error message; None when the text may be a secret."""
+        return str(self.file) if _PATH_LIKE.fullmatch(self.written) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What the supervisor reads at its start and hands on, to each process its own part only."""
+
+    component: str = field(repr=False)
+    """For the gateway."""
+    sealing_key: bytes = field(repr=False)
+    """32 octets, for the enclave."""
+    accounts: Mapping[str, Mapping[str, Mapping[str, str]]] = field(repr=False)
+    """For the gateway: by account and network, `{"password": ...}` or `{"token": ..., "device": ...}`."""
+
+
+def references(document: object, folder: Path) -> dict[Place, "Reference"]:
+    """Every secret's file that a document names, also one with mistakes elsewhere."""
+    places: list[Place] = [("xmpp", "component", "secret_file"), SEALING]
+    accounts = _at(document, ("accounts",))
+    for name in accounts if isinstance(accounts, dict) else ():
+        places += [("accounts", str(name), "matrix", key) for key in ("password_file", "token_file")]
+    written = {place: _at(document, place) for place in places}
+    return {
+        place: Reference(text, folder)
+        for place, text in written.items()
+        if isinstance(text, str) and text and file_path(text, folder)
+    }
+
+
+def _at(document: object, place: Place) -> object:
+    for step in place:
+        if not isinstance(document, dict):
+            return None
+        document = document.get(step)
+    return document
+
+
+def secret_text(reference: Reference) -> str:
+    """The one line of a secret's file, without the end of line. Raises `BadSecret`."""
+    octets, file = _octets(reference), reference.file
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise BadSecret("secret-empty", f"{file} is empty", "Write the secret into it, on one line.")
+    if any(ord(char) < 0x20 for char in text):
+        raise BadSecret("secret-malformed", f"{file} does not hold one line of text", "Write only the secret into it.")
+    return text
+
+
+def sealing_key(reference: Reference) -> bytes:
+    """The 32 octets of a sealing key's file, which holds them in base64. Raises `BadSecret`."""
+    trouble: BadSecret | None = None
+    text = ""
+    try:
+        text = secret_text(reference)
+    except BadSecret as error:
+        if error.code != "secret-missing":
+            raise
+        trouble = error
+    if trouble is not None:
+        raise BadSecret(trouble.code, trouble.found, f"Make a sealing key: lockgate keygen {reference.name or 'FILE'}")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != SEALING_KEY_SIZE:
+        remedy = "Restore the right file from a copy; for a new gateway make another one: lockgate keygen FILE"
+        raise BadSecret("sealing-key", f"{reference.file} does not hold a sealing key", remedy)
+    return key
+
+
+def _octets(reference: Reference) -> bytes:
+    file = reference.file
+    trouble: BadSecret
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        trouble = _cannot_open(reference, error)
+    else:
+        try:
+            _require_private(file, os.fstat(descriptor))
+            octets = os.read(descriptor, MAX_SECRET + 1)
+        finally:
+            os.close(descriptor)
+        if len(octets) <= MAX_SECRET:
+            return octets
+        trouble = BadSecret("secret-malformed", f"{file} is larger than a secret", "Check that it is the right file.")
+    raise trouble
+
+
+def _cannot_open(reference: Reference, error: Exception) -> BadSecret:
+    if isinstance(error, PermissionError):
+        remedy = "Make it readable for the user that Lockgate runs as, and for nobody else."
+        return BadSecret("secret-unreadable", f"{reference.file} may not be read by this user", remedy)
+    found = f"there is no file {reference.name}" if reference.name else "it names no file (not shown: is it a secret?)"
+    remedy = "Put the secret, on one line, into a file of mode 0600, and name that file here."
+    return BadSecret("secret-missing", found, remedy)
+
+
+def _require_private(file: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise BadSecret("secret-malformed", f"{file} is not a file", "Name the file that holds the secret.")
+    if status.st_mode & 0o077:
+        found = f"{file} is accessible to other users (mode {stat.S_IMODE(status.st_mode):04o})"
+        raise BadSecret("secret-exposed", found, f"Run: chmod 600 {file}")
+
+
+def read_secrets(found: Mapping[Place, Reference], line_of: Callable[[Place], int]) -> tuple[Read, list[Problem]]:
+    """The secrets that can be used, and the problems of those that cannot."""
+    problems: list[Problem] = []
+    read: Read = {}
+    for place, reference in found.items():
+        try:
+            read[place] = sealing_key(reference) if place == SEALING else secret_text(reference)
+        except BadSecret as error:
+            problems.append(Problem(error.code, dotted(place), error.found, error.remedy, line_of(place)))
+    return read, problems
+
+
+def gathered(config: Config, read: Read) -> Secrets:
+    """The secrets of a configuration, all of which were read."""
+    component, sealing = read["xmpp", "component", "secret_file"], read[SEALING]
+    assert isinstance(component, str)
+    assert isinstance(sealing, bytes)
+    accounts = {name: dict(_credentials(name, account, read)) for name, account in config.accounts.items()}
+    return Secrets(component, sealing, accounts)
+
+
+def _credentials(name: str, account: Account, read: Read) -> Iterator[tuple[str, Mapping[str, str]]]:
+    if account.matrix is None:
+        return
+    password = read.get(("accounts", name, "matrix", "password_file"))
+    token = read.get(("accounts", name, "matrix", "token_file"))
+    device = {"device": account.matrix.device} if account.matrix.device else {}
+    if isinstance(password, str):
+        yield "matrix", {"password": password}
+    elif isinstance(token, str):
+        yield "matrix", {"token": token, **device}

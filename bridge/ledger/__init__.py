@@ -1,0 +1,1 @@
+"""The transactional store: inbox, state, outbox; ciphertext only."""

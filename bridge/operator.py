@@ -1,0 +1,83 @@
+"""What the operator may ask and order over the admin socket."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bridge.config.models import Config
+from bridge.config.networks import NEAR_NETWORK
+from bridge.enclave_post import EnclavePost
+from bridge.gateway_post import GatewayPost
+from bridge.wire import control
+
+_DECISIONS: Final = frozenset({"verify", "distrust"})
+_WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,47}")
+
+
+class Operator:
+    """Answers requests with what the two processes say."""
+
+    def __init__(self, gateway: GatewayPost, enclave: EnclavePost, config: Callable[[], Config]) -> None:
+        self._gateway = gateway
+        self._enclave = enclave
+        self._config = config
+
+    async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The reply to one request."""
+        match request.get("op"):
+            case "status":
+                return await self._status()
+            case "trust":
+                return await self._trust(request)
+        return {"error": "unknown-op"}
+
+    async def _status(self) -> Mapping[str, Any]:
+        enclave, gateway = await asyncio.gather(self._enclave.status(), self._gateway.status())
+        return {
+            "legs": [leg.model_dump() for leg in enclave.legs] if enclave else [],
+            "unloaded": list(enclave.unloaded) if enclave else [],
+            "processes": [_process(post) for post in (self._gateway, self._enclave)],
+            "lockdown": _lockdown(self._enclave.locked),
+            "health": [
+                {"network": word.network, "account": word.account, "state": word.state, "detail": word.detail}
+                for word in self._gateway.health.values()
+            ],
+            "counters": _counters(enclave, gateway),
+        }
+
+    async def _trust(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        account, contact = request.get("account"), request.get("contact")
+        decision, network = request.get("decision"), request.get("network", NEAR_NETWORK)
+        if not (isinstance(account, str) and isinstance(contact, str) and isinstance(network, str)):
+            return {"error": "malformed"}
+        if decision not in _DECISIONS or not _WORD.fullmatch(network):
+            return {"error": "malformed"}
+        known = self._config().accounts.get(account)
+        if known is None or contact not in known.contacts:
+            return {"code": "unknown"}
+        return {"code": await self._enclave.decide(account, contact, network, decision)}
+
+
+def _process(post: GatewayPost | EnclavePost) -> Mapping[str, Any]:
+    child = post.child
+    state = "ready" if post.ready else "starting" if child is not None and child.alive else "down"
+    pid = child.pid if child is not None and child.alive else None
+    return {"name": post.role, "pid": pid, "restarts": post.restarts, "state": state}
+
+
+def _lockdown(locked: control.Locked | None) -> Mapping[str, Any]:
+    if locked is None:
+        return {}
+    return {"sufficient": locked.sufficient, "measures": [measure.model_dump() for measure in locked.measures]}
+
+
+def _counters(enclave: control.Status | None, gateway: control.GatewayStatus | None) -> Mapping[str, int]:
+    """What both count, by code, and how much is in the ledger."""
+    counts: Counter[str] = Counter()
+    for told in (enclave, gateway):
+        for counter in told.counters if told else ():
+            counts[counter.code] += counter.count
+    depths = {"inbox": gateway.inbox, "outbox": gateway.outbox, "parked": gateway.parked} if gateway else {}
+    return {**counts, **depths}

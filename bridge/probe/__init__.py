@@ -1,0 +1,1 @@
+"""Trying out what a configuration describes: one finding per hop."""

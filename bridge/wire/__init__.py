@@ -1,0 +1,1 @@
+"""The wall: all that may cross between two processes, both ways. Imports nothing else of ours."""

@@ -1,0 +1,150 @@
+"""The messages for one contact on their way: what waits, what was sent, what to do when no receipt comes.
+
+A message is kept until the other end acknowledges it. In every new session all unacknowledged messages are sent
+again, in order, under the same ids; the receiver drops those it had. Within a session the ciphertext itself is
+repeated (`client.tail`). Pure: the time is an argument, in seconds of any clock that does not run backwards.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+from client.pace import Backoff
+from client.store import KeptMessage
+from client.tail import Tail
+
+Stanza = TypeVar("Stanza")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTimes:
+    """Limits of one contact's delivery. Seconds, but for `window` (messages) and `probes` (repetitions)."""
+
+    receipt_s: float = 5.0
+    """How long to wait for a receipt before the stanzas are repeated; doubles."""
+    receipt_most_s: float = 60.0
+    bounce_s: float = 0.25
+    """How long to wait after the server sent a stanza back; doubles."""
+    bounce_most_s: float = 15.0
+    window: int = 32
+    """Messages sent but not acknowledged. With as many receipts between them they still fit the receiver's ring."""
+    probes: int = 3
+    """Repetitions without a sign of life after which the session counts as lost."""
+
+
+class Verdict(Enum):
+    """What the time that has passed calls for."""
+
+    NOTHING = "nothing"
+    REPEAT = "repeat"
+    """Send the stanzas of the tail again, octet for octet."""
+    RENEW = "renew"
+    """The session is of no use any more: negotiate another."""
+
+
+class Delivery(Generic[Stanza]):
+    """All messages for one contact."""
+
+    def __init__(self, waiting: Iterable[KeptMessage], times: DeliveryTimes) -> None:
+        self._times = times
+        self._messages: dict[str, KeptMessage] = {message.id: message for message in waiting}
+        self._unacknowledged: set[str] = set()
+        self._tail: Tail[Stanza] = Tail()
+        self._receipt = Backoff(times.receipt_s, times.receipt_most_s)
+        self._bounce = Backoff(times.bounce_s, times.bounce_most_s)
+        self._probes = 0
+        self._held_until: float | None = None
+        self._due_at: float | None = None
+
+    # ------------------------------------------------------------ what there is
+    @property
+    def waiting(self) -> Sequence[str]:
+        """Ids of all messages that are not acknowledged, oldest first."""
+        return list(self._messages)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `verdict` should be asked again."""
+        return self._held_until if self._held_until is not None else self._due_at
+
+    def holds(self, message_id: str) -> bool:
+        """Whether the message is among those waiting."""
+        return message_id in self._messages
+
+    def tail(self) -> Sequence[Stanza]:
+        """What may not have arrived, in the order it was sent."""
+        return self._tail.stanzas()
+
+    def unsent(self) -> KeptMessage | None:
+        """The next message to send in this session; None when there is none, or it must wait."""
+        if self._held_until is not None or len(self._unacknowledged) >= self._times.window:
+            return None
+        return next((m for m in self._messages.values() if m.id not in self._unacknowledged), None)
+
+    # ------------------------------------------------------------ what happens
+    def add(self, message: KeptMessage) -> None:
+        """One more message, behind all others."""
+        self._messages[message.id] = message
+
+    def sent(self, stanza: Stanza, message_id: str | None, now_s: float) -> None:
+        """A stanza went out in this session; `message_id` is None when it holds no message."""
+        self._tail.sent(stanza, message_id)
+        if message_id is not None:
+            self._unacknowledged.add(message_id)
+            if self._due_at is None:
+                self._due_at = now_s + self._receipt.pause_s
+
+    def acknowledged(self, message_id: str, now_s: float) -> bool:
+        """A receipt came; false when no such message waits."""
+        if self._messages.pop(message_id, None) is None:
+            return False
+        self._unacknowledged.discard(message_id)
+        self._tail.arrived(message_id)
+        self._receipt, self._bounce, self._probes = self._receipt.reset(), self._bounce.reset(), 0
+        self._due_at = now_s + self._receipt.pause_s if self._unacknowledged else None
+        return True
+
+    def failed(self, message_id: str, now_s: float) -> bool:
+        """The message was refused for good: it arrived, but goes no further. False when no such message waits."""
+        return self.acknowledged(message_id, now_s)
+
+    def bounced(self, now_s: float) -> None:
+        """The server sent a stanza back: hold everything for a while. More of the same change nothing."""
+        if self._held_until is None:
+            self._held_until = now_s + self._bounce.pause_s
+            self._bounce = self._bounce.failed()
+
+    def alive(self) -> bool:
+        """There is a sign of life of the other end; true when it ends a hold and the tail should be repeated."""
+        self._probes = 0
+        held, self._held_until = self._held_until is not None, None
+        return held and bool(len(self._tail))
+
+    def session_over(self) -> None:
+        """Forget what was sent in the session; all messages wait again."""
+        self._unacknowledged.clear()
+        self._tail = Tail()
+        self._probes = 0
+        self._held_until = self._due_at = None
+
+    def verdict(self, now_s: float) -> Verdict:
+        """What is to be done now. The times move on: ask once per deadline."""
+        if self._held_until is not None:
+            if now_s < self._held_until:
+                return Verdict.NOTHING
+            self._held_until = None
+            return self._repeated(now_s)
+        if self._due_at is None or now_s < self._due_at:
+            return Verdict.NOTHING
+        self._receipt = self._receipt.failed()
+        self._probes += 1
+        if self._probes > self._times.probes:
+            return Verdict.RENEW
+        return self._repeated(now_s)
+
+    def _repeated(self, now_s: float) -> Verdict:
+        self._due_at = now_s + self._receipt.pause_s if self._unacknowledged else None
+        if not len(self._tail):
+            return Verdict.NOTHING
+        return Verdict.REPEAT if self._tail.repeatable else Verdict.RENEW

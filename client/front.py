@@ -1,0 +1,143 @@
+"""What a front end (terminal, pipe, JSON lines) is given, and the conversation it drives."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from client.endpoint import Endpoint
+from client.events import (
+    Happening,
+    MessageDelivered,
+    MessageFailed,
+    MessageReceived,
+    PlainReceived,
+    SessionChanged,
+    SessionEnded,
+    SessionRefused,
+    SessionStarted,
+    SessionView,
+)
+
+SHOWN = (
+    SessionChanged,
+    SessionStarted,
+    SessionEnded,
+    SessionRefused,
+    MessageReceived,
+    MessageDelivered,
+    MessageFailed,
+    PlainReceived,
+)
+
+EXIT_OK, EXIT_UNDELIVERED, EXIT_USAGE = 0, 1, 2
+
+
+class Front(Protocol):
+    """How a conversation is shown to a person or a program."""
+
+    def online(self, jid: str) -> None:
+        """The account is logged in."""
+
+    def offline(self, reason: str) -> None:
+        """The connection is lost; it is tried again."""
+
+    def stopped(self, sentence: str) -> None:
+        """The login failed for good; `run` is cancelled."""
+
+    def happened(self, happening: Happening) -> None:
+        """Something happened between the account and the contact."""
+
+    async def run(self, chat: "Chat") -> None:
+        """Read what the user wants until there is no more."""
+
+
+class Chat:
+    """One account, one contact, one front end."""
+
+    def __init__(self, endpoint: Endpoint, contact: str, front: Front) -> None:
+        self.endpoint, self.contact, self._front = endpoint, contact, front
+        self.failures = 0
+        self._running: asyncio.Task[None] | None = None
+        self._login_failed = False
+        endpoint.went_online, endpoint.went_offline = front.online, front.offline
+        endpoint.login_failed = self._stopped
+        for kind in SHOWN:
+            endpoint.add_event_handler(kind.event, self._happened)
+
+    def _happened(self, happening: Happening) -> None:
+        if happening.jid == self.contact:
+            self.failures += isinstance(happening, MessageFailed)
+            self._front.happened(happening)
+
+    def _stopped(self, sentence: str) -> None:
+        self._login_failed = True
+        self._front.stopped(sentence)
+        if self._running is not None:
+            self._running.cancel()
+
+    async def run(self) -> int:
+        """Log in, converse, log out; returns the exit status."""
+        self.endpoint.begin()
+        self._running = asyncio.ensure_future(self._front.run(self))
+        try:
+            await self._running
+        except asyncio.CancelledError:
+            if not self._login_failed:
+                raise
+        waiting = self.view.waiting
+        await self.endpoint.leave()
+        if self._login_failed:
+            return EXIT_USAGE
+        return EXIT_UNDELIVERED if waiting or self.failures else EXIT_OK
+
+    # ------------------------------------------------------------ what a front end does
+    @property
+    def view(self) -> SessionView:
+        """How things stand."""
+        return self.endpoint.sessions.session(self.contact)
+
+    def send(self, text: str, message_id: str | None = None) -> str:
+        """Queue a message; see the plugin."""
+        return self.endpoint.sessions.send(self.contact, text, message_id)
+
+    def start(self) -> None:
+        """Negotiate a session."""
+        self.endpoint.sessions.start(self.contact)
+
+    def verify(self) -> bool:
+        """The SAS was compared."""
+        return self.endpoint.sessions.verify(self.contact)
+
+    async def end(self) -> None:
+        """End the session."""
+        await self.endpoint.sessions.end(self.contact)
+
+    async def flush(self, timeout: float | None) -> int:  # noqa: ASYNC109
+        """Wait until all is acknowledged."""
+        return await self.endpoint.sessions.flush(self.contact, timeout)
+
+
+async def stdin_lines() -> AsyncIterator[str]:
+    """Lines of standard input, whatever kind of file it is, without their ends; stops at its end."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def put(line: bytes | None) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    def read() -> None:
+        # os.read, because a thread that hangs in a buffered reader makes the interpreter crash when it ends.
+        rest = b""
+        while octets := os.read(0, 1 << 16):
+            *whole, rest = (rest + octets).split(b"\n")
+            for line in whole:
+                put(line)
+        if rest:
+            put(rest)
+        put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line.decode("utf-8", "replace").removesuffix("\r")

@@ -1,0 +1,143 @@
+"""JSON lines: commands on standard input, events on standard output. The protocol is in docs/client.md."""
+
+import asyncio
+import dataclasses
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from client.events import (
+    Happening,
+    MessageDelivered,
+    MessageFailed,
+    MessageReceived,
+    PlainReceived,
+    SessionChanged,
+    SessionEnded,
+    SessionRefused,
+    SessionView,
+)
+from client.front import Chat, stdin_lines
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class BadCommand(Exception):
+    """A line on standard input is no command."""
+
+
+def tell(event: str, **values: object) -> None:
+    """Write one event."""
+    sys.stdout.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def session_values(view: SessionView) -> dict[str, object]:
+    """The fields of a `session` event."""
+    values = dataclasses.asdict(view)
+    del values["jid"]
+    values["contact_online"] = values.pop("online")
+    values["retained"] = view.chain == "continued"
+    return values
+
+
+class JsonFront:
+    """For programs."""
+
+    def __init__(self, drain_s: float) -> None:
+        self._drain_s = drain_s
+        self._flushing: set[asyncio.Task[None]] = set()
+
+    def online(self, jid: str) -> None:
+        """Logged in."""
+        tell("online", jid=jid)
+
+    def offline(self, reason: str) -> None:
+        """Connection lost."""
+        tell("offline", reason=reason)
+
+    def stopped(self, sentence: str) -> None:
+        """Login failed."""
+        tell("error", text=sentence)
+
+    def happened(self, happening: Happening) -> None:
+        """One event for each happening that a program needs."""
+        match happening:
+            case MessageReceived(id=message_id, body=body, peer=peer, thread=thread):
+                values = {"id": message_id, "body": body, "from": peer, "thread": thread}
+                tell("message", **values, time=round(time.time(), 3))
+            case MessageDelivered(id=message_id):
+                tell("delivered", id=message_id)
+            case MessageFailed(id=message_id, condition=condition, text=text):
+                tell("failed", id=message_id, condition=condition, text=text)
+            case SessionChanged(view=view):
+                tell("session", **session_values(view))
+            case SessionEnded(reason=reason, thread=thread):
+                tell("ended", reason=reason, thread=thread)
+            case SessionRefused(condition=condition, text=text):
+                tell("refused", condition=condition, text=text)
+            case PlainReceived(peer=peer):
+                tell("plain", **{"from": peer})
+
+    async def run(self, chat: Chat) -> None:
+        """Carry out commands until `quit` or the end of input."""
+        async for line in stdin_lines():
+            if not line.strip():
+                continue
+            try:
+                if await self._command(chat, parsed(line)):
+                    return
+            except BadCommand as error:
+                tell("error", text=str(error))
+        await chat.flush(self._drain_s)
+
+    async def _command(self, chat: Chat, command: Mapping[str, Any]) -> bool:
+        """Carry out one command; true when it was the last."""
+        match command:
+            case {"send": str(text)}:
+                self._send(chat, text, command.get("id"))
+            case {"verify": True}:
+                if not chat.verify():
+                    raise BadCommand("there is no active session to verify")
+            case {"end": True}:
+                await chat.end()
+            case {"start": True}:
+                chat.start()
+            case {"status": True}:
+                tell("session", **session_values(chat.view))
+            case {"flush": True}:
+                flushing = asyncio.ensure_future(self._flush(chat, command.get("timeout")))
+                self._flushing.add(flushing)
+                flushing.add_done_callback(self._flushing.discard)
+            case {"quit": True}:
+                return True
+            case _:
+                raise BadCommand("no such command; see docs/client.md")
+        return False
+
+    def _send(self, chat: Chat, text: str, message_id: object) -> None:
+        if message_id is not None and not (isinstance(message_id, str) and _ID.fullmatch(message_id)):
+            raise BadCommand("an id is 1 to 64 letters, digits, dots, underscores and hyphens")
+        try:
+            sent = chat.send(text, message_id)
+        except ValueError as error:
+            raise BadCommand(str(error)) from None
+        tell("queued", id=sent)
+
+    async def _flush(self, chat: Chat, timeout_s: object) -> None:
+        waiting = await chat.flush(float(timeout_s) if isinstance(timeout_s, int | float) else None)
+        tell("flushed", waiting=waiting)
+
+
+def parsed(line: str) -> Mapping[str, Any]:
+    """One command. Raises BadCommand."""
+    try:
+        command = json.loads(line)
+    except (ValueError, RecursionError):
+        command = None
+    if not isinstance(command, dict):
+        raise BadCommand("a command is a JSON object on one line")
+    return command

@@ -1,0 +1,226 @@
+"""The terminal: line editing, history, a status line with the session's state and SAS, commands."""
+
+import contextlib
+import time
+import unicodedata
+from collections.abc import Callable
+
+from prompt_toolkit import PromptSession, print_formatted_text
+from prompt_toolkit.completion import WordCompleter
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.styles import Style
+
+from client.events import (
+    Happening,
+    MessageDelivered,
+    MessageFailed,
+    MessageReceived,
+    PlainReceived,
+    SessionEnded,
+    SessionRefused,
+    SessionStarted,
+    SessionView,
+)
+from client.front import Chat
+
+HELP = {
+    "/verify": "the contact reads out the same five characters: remember that (asks for nothing else, so be sure)",
+    "/end": "end the encrypted session; the next message starts another",
+    "/status": "all that is known about the session",
+    "/help": "this list",
+    "/quit": "end the session and leave (Ctrl-D does the same); a line that starts with // is sent with one /",
+}
+
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse bg:#263238 #eceff1",
+        "ok": "#66bb6a bold",
+        "warn": "#ffb300 bold",
+        "bad": "#ef5350 bold",
+        "them": "#4fc3f7 bold",
+        "me": "#a5d6a7 bold",
+        "dim": "#90a4ae",
+    }
+)
+
+_ENDINGS = {
+    "ended": "The session has ended.",
+    "unauthenticated": "Somebody ended the session without proof of who it was. Nothing is sent unencrypted.",
+    "broken": "A stanza did not verify: the session was ended. What came damaged is not shown.",
+    "lost": "The other end has lost the session.",
+    "gone": "The contact went offline.",
+    "offline": "The connection is gone, the session with it.",
+    "replaced": "An older session was closed.",
+}
+
+
+def printable(text: str) -> str:
+    """The text without what would steer the terminal or the direction of what follows it."""
+    kept = (c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs") else "�" for c in text)
+    opened = sum(text.count(c) for c in "\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
+    return "".join(kept) + ("\u202c\u2069" * opened if opened else "")
+
+
+def status_line(view: SessionView, connection: str) -> list[tuple[str, str]]:
+    """The status line: connection, session, SAS, verified, messages that wait."""
+    parts = [("class:dim", f" {view.jid} "), ("", "| ")]
+    if connection != "online":
+        parts += [("class:bad", connection), ("", " | ")]
+    match view.state:
+        case "active":
+            parts += [("class:ok", "encrypted"), ("", f" | SAS {view.sas} "), *_trust(view)]
+            if view.disclosure != "never":
+                parts.append(("class:warn", " | the other end may disclose"))
+        case "negotiating":
+            parts.append(("class:warn", "negotiating"))
+        case _:
+            parts.append(("class:dim", "no session" if view.online else "no session, contact not online"))
+    if view.waiting:
+        parts.append(("class:warn", f" | {view.waiting} not acknowledged"))
+    return parts
+
+
+def _trust(view: SessionView) -> list[tuple[str, str]]:
+    if view.verified:
+        return [("class:ok", "verified")]
+    if view.chain == "broken":
+        return [("class:bad", "NOT THE SAME AS BEFORE, compare the SAS")]
+    return [("class:warn", "not verified")]
+
+
+class TerminalFront:
+    """For people."""
+
+    def __init__(self) -> None:
+        self._view: Callable[[], SessionView] | None = None
+        self._connection = "connecting"
+        self._prompt: PromptSession[str] = PromptSession(
+            history=InMemoryHistory(),
+            completer=WordCompleter(list(HELP), sentence=True),
+            complete_while_typing=False,
+            bottom_toolbar=self._toolbar,
+            style=STYLE,
+        )
+
+    def _toolbar(self) -> FormattedText:
+        return FormattedText(status_line(self._view(), self._connection) if self._view else [])
+
+    def _line(self, *parts: tuple[str, str]) -> None:
+        stamp = ("class:dim", time.strftime("%H:%M "))
+        print_formatted_text(FormattedText([stamp, *parts]), style=STYLE)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._prompt.app.is_running:
+            self._prompt.app.invalidate()
+
+    # ------------------------------------------------------------ what is shown
+    def online(self, jid: str) -> None:
+        """Logged in."""
+        self._connection = "online"
+        self._line(("class:dim", f"Logged in as {jid}. /help lists the commands."))
+
+    def offline(self, reason: str) -> None:
+        """Connection lost."""
+        if self._connection != "offline":
+            self._line(("class:bad", f"Not connected ({reason}); trying again."))
+        self._connection = "offline"
+
+    def stopped(self, sentence: str) -> None:
+        """Login failed."""
+        self._line(("class:bad", sentence))
+
+    def happened(self, happening: Happening) -> None:
+        """One line for each happening that a person should see."""
+        match happening:
+            case MessageReceived(jid=jid, body=body):
+                self._line(("class:them", f"{jid.partition('@')[0]}: "), ("", printable(body)))
+            case SessionStarted(view=view):
+                self._started(view)
+            case SessionEnded(reason=reason):
+                self._line(("class:warn", _ENDINGS.get(reason, "The session has ended.")))
+            case SessionRefused(condition=condition, text=text):
+                self._line(("class:warn", f"No session: {condition} {printable(text)}"))
+            case MessageFailed(condition=condition, text=text):
+                self._line(("class:bad", f"Not delivered ({condition}): {printable(text)}"))
+            case PlainReceived():
+                self._line(("class:bad", "An unencrypted message came from the contact's address; it is not shown."))
+            case MessageDelivered():
+                self._refresh()
+            case _:
+                self._refresh()
+
+    def _started(self, view: SessionView) -> None:
+        self._line(("class:ok", "Encrypted session. "), ("", f"SAS {view.sas}, "), *_trust(view))
+        if view.disclosure != "never":
+            self._line(("class:warn", "The other end says that it may disclose what you write."))
+        if not view.verified:
+            self._line(("class:dim", "Read the five characters to your contact by voice; if they match: /verify"))
+
+    # ------------------------------------------------------------ what is typed
+    async def run(self, chat: Chat) -> None:
+        """Read lines until /quit or the end of input."""
+        self._view = lambda: chat.view
+        chat.start()
+        with patch_stdout():
+            while True:
+                try:
+                    line = await self._prompt.prompt_async(FormattedText([("class:me", "> ")]))
+                except EOFError:
+                    return
+                except KeyboardInterrupt:
+                    continue
+                if not await self._typed(chat, line):
+                    return
+
+    async def _typed(self, chat: Chat, line: str) -> bool:
+        """Carry out one line; false when it was the last."""
+        match line.strip():
+            case "":
+                pass
+            case "/quit":
+                return False
+            case "/end":
+                await chat.end()
+            case "/verify":
+                self._verify(chat)
+            case "/status":
+                self._status(chat.view)
+            case "/help":
+                for command, meaning in HELP.items():
+                    self._line(("class:them", f"{command:9}"), ("", meaning))
+            case command if command.startswith("/") and not command.startswith("//"):
+                self._line(("class:bad", f"There is no command {printable(command)}; /help lists them."))
+            case _:
+                with contextlib.suppress(IndexError):
+                    self._send(chat, line[1:] if line.startswith("//") else line)
+        return True
+
+    def _send(self, chat: Chat, text: str) -> None:
+        try:
+            chat.send(text)
+        except ValueError as error:
+            self._line(("class:bad", f"Not sent: {error}"))
+
+    def _verify(self, chat: Chat) -> None:
+        if chat.verify():
+            self._line(("class:ok", "Verified, for this session and those that follow from it."))
+        else:
+            self._line(("class:warn", "There is no active session to verify."))
+
+    def _status(self, view: SessionView) -> None:
+        rows = {
+            "session": view.state,
+            "with": view.peer or "-",
+            "SAS": view.sas or "-",
+            "verified": "yes" if view.verified else "no",
+            "earlier sessions": view.chain or "-",
+            "role, profile": f"{view.role or '-'}, {view.profile or '-'}",
+            "disclosure": view.disclosure or "-",
+            "not acknowledged": str(view.waiting),
+            "contact": "online" if view.online else "not online",
+        }
+        for name, value in rows.items():
+            self._line(("class:dim", f"{name:17}"), ("", value))

@@ -1,0 +1,164 @@
+"""Message stanzas as an endpoint writes and reads them: the wrapping of ESession payloads, content, errors."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from crypto.xml import CLIENT, Element, escape_attribute, sanitise_text, serialize
+from crypto.xml import element as xml
+
+NS_ESESSION = "http://www.xmpp.org/extensions/xep-0116.html#ns"
+NS_ESESSION_INIT = "http://www.xmpp.org/extensions/xep-0116.html#ns-init"
+NS_STANZA_ENCRYPTION = "http://www.xmpp.org/extensions/xep-0200.html#ns"
+NS_SSN = "urn:xmpp:ssn"
+NS_RECEIPTS = "urn:xmpp:receipts"
+NS_STANZA_ID = "urn:xmpp:sid:0"
+NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+FEATURES = (NS_ESESSION, NS_ESESSION_INIT, NS_STANZA_ENCRYPTION, NS_SSN, NS_RECEIPTS, NS_STANZA_ID)
+"""What an endpoint announces by service discovery (XEP-0030)."""
+
+MAX_BODY_OCTETS = 120_000
+"""Of a message's text in UTF-8. Encrypted and in Base64 it must stay below the 256 KiB that servers allow a stanza."""
+
+_MAC = re.compile(rb"<mac>([A-Za-z0-9+/=]+)</mac>")
+
+_NO_STORE = b'<no-store xmlns="urn:xmpp:hints"/>'
+_HINTS = (
+    b'<private xmlns="urn:xmpp:carbons:2"/>'
+    b'<no-copy xmlns="urn:xmpp:hints"/><no-permanent-store xmlns="urn:xmpp:hints"/>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stanza:
+    """One message stanza to be sent. `payload` is its serialised children in the namespace of clients."""
+
+    to: str
+    type: str | None
+    id: str
+    thread: str
+    payload: bytes = field(repr=False)
+
+    def octets(self) -> bytes:
+        """The whole stanza, in the namespace of clients (not repeated in it)."""
+        kind = "" if self.type is None else f' type="{escape_attribute(self.type)}"'
+        start = f'<message to="{escape_attribute(self.to)}"{kind} id="{escape_attribute(self.id)}">'
+        hints = {"chat": _HINTS, None: _NO_STORE}.get(self.type, b"")
+        thread = serialize(xml(CLIENT, "thread", self.thread), inherited=CLIENT)
+        return start.encode() + thread + self.payload + hints + b"</message>"
+
+
+# ---------------------------------------------------------------- content, to be encrypted
+def text_content(body: str, message_id: str) -> bytes:
+    """A message's content: the text, a request for a receipt (XEP-0184), its id (XEP-0359)."""
+    return _content(
+        xml(CLIENT, "body", body), xml(NS_RECEIPTS, "request"), xml(NS_STANZA_ID, "origin-id", id=message_id)
+    )
+
+
+def receipt_content(message_id: str) -> bytes:
+    """A receipt's content (XEP-0184)."""
+    return _content(xml(NS_RECEIPTS, "received", id=message_id))
+
+
+def _content(*elements: Element) -> bytes:
+    return b"".join(serialize(element, inherited=CLIENT) for element in elements)
+
+
+# ---------------------------------------------------------------- content, decrypted
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an endpoint reads from decrypted content."""
+
+    body: str | None = field(repr=False)
+    origin_id: str | None
+    receipt_wanted: bool
+    received: tuple[str, ...]
+    """Ids of the messages it acknowledges."""
+    error: "ErrorCondition | None"
+
+
+def read_content(elements: Sequence[Element]) -> Content:
+    """Read decrypted content. Unknown elements are left alone; of doubled ones the first counts."""
+
+    def first(namespace: str, name: str) -> Element | None:
+        return next((e for e in elements if (e.namespace, e.name) == (namespace, name)), None)
+
+    body, origin, error = first(CLIENT, "body"), first(NS_STANZA_ID, "origin-id"), first(CLIENT, "error")
+    received = (e.attribute("id") for e in elements if (e.namespace, e.name) == (NS_RECEIPTS, "received"))
+    return Content(
+        body=None if body is None else body.text,
+        origin_id=None if origin is None else origin.attribute("id"),
+        receipt_wanted=first(NS_RECEIPTS, "request") is not None,
+        received=tuple(found for found in received if found is not None),
+        error=None if error is None else read_error(error),
+    )
+
+
+# ---------------------------------------------------------------- errors
+class Meaning(Enum):
+    """What a stanza error says about a message that was sent in a session."""
+
+    PASSING = "passing"
+    """The way there is interrupted: try again."""
+    SESSION_LOST = "session-lost"
+    """The other end could not decrypt it: negotiate anew."""
+    FINAL = "final"
+    """It was refused."""
+
+
+_SESSION_LOST = frozenset({"not-acceptable", "unexpected-request"})
+_FINAL = frozenset(
+    {
+        "bad-request",
+        "feature-not-implemented",
+        "forbidden",
+        "item-not-found",
+        "jid-malformed",
+        "not-allowed",
+        "not-authorized",
+        "payment-required",
+        "policy-violation",
+        "registration-required",
+        "subscription-required",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCondition:
+    """A stanza error (RFC 6120, 8.3): its defined condition, its text for people, what it means for a session."""
+
+    condition: str
+    text: str
+    meaning: Meaning
+
+
+def read_error(error: Element | None) -> ErrorCondition:
+    """Read an `<error/>`; without one, or without a condition, it is `undefined-condition`."""
+    children = () if error is None else error.elements
+    named = [e for e in children if e.namespace == NS_STANZAS]
+    condition = next((e.name for e in named if e.name != "text"), "undefined-condition")
+    text = next((e.text for e in named if e.name == "text"), "")
+    if error is not None and error.attribute("type") == "wait":
+        meaning = Meaning.PASSING
+    elif condition in _SESSION_LOST:
+        meaning = Meaning.SESSION_LOST
+    else:
+        meaning = Meaning.FINAL if condition in _FINAL else Meaning.PASSING
+    return ErrorCondition(condition, sanitise_text(text)[:500], meaning)
+
+
+def mac_in(payload: bytes) -> str | None:
+    """The authentication code in the payload of a stanza of our own."""
+    found = _MAC.search(payload)
+    return None if found is None else found[1].decode()
+
+
+def mac_of(stanza: Element) -> str | None:
+    """The authentication code of the stanza's encrypted content, which names it among repetitions."""
+    sealed = stanza.child(NS_STANZA_ENCRYPTION, "c")
+    mac = None if sealed is None else sealed.child(NS_STANZA_ENCRYPTION, "mac")
+    return None if mac is None else mac.text

@@ -1,0 +1,192 @@
+"""The chamber: all accounts in memory, and what each permitted request does. No I/O: frames in, frames out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from adapters.inside_api import AccountPolicy, ContactPolicy
+from bridge.wire import control, link
+from bridge.wire.link import Restored, SealedRecord, Stepped
+from crypto.enclave.account import Account
+from crypto.enclave.register import Register
+from crypto.enclave.run import HalfStep, Halves
+from crypto.enclave.seal import Sealer, Unsealable
+from crypto.enclave.statecodec import Undecodable
+from crypto.enclave.vault import Edited, Vault
+from crypto.host import Host
+from crypto.message import Assurance
+
+MAX_RESTORED = 256 << 20
+"""Octets of sealed records taken for one account."""
+
+
+class Misuse(Exception):
+    """The gateway asked for what it may ask for only in another order. The link ends."""
+
+    def __init__(self) -> None:
+        super().__init__("a request does not follow from those before it")
+
+
+def policy_of(account: control.AccountMap) -> AccountPolicy:
+    """The account's policy as the halves see it."""
+    return AccountPolicy(
+        id=account.id,
+        near_network=account.near_network,
+        near_address=account.near_address,
+        far_addresses={far.network: far.address for far in account.far_addresses},
+        contacts=tuple(
+            ContactPolicy(c.id, c.network, c.address, c.alias, Assurance(c.require)) for c in account.contacts
+        ),
+    )
+
+
+@dataclass(slots=True)
+class _Arriving:
+    records: list[SealedRecord] = field(default_factory=list)
+    octets: int = 0
+
+
+@dataclass(slots=True)
+class Chamber:
+    """The state of the enclave process."""
+
+    halves: Halves
+    host: Host
+    register: Register
+    sealing_key: bytes = field(repr=False)
+    maps: dict[str, control.AccountMap] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    arriving: dict[str, _Arriving] = field(default_factory=dict)
+
+    # ------------------------------------------------------------------ from the gateway
+    def from_gateway(
+        self, request: link.Hello | link.Restore | link.Evict | link.Input | link.Committed
+    ) -> Sequence[link.Ready | link.Restored | link.Stepped]:
+        """The frames that answer a request. Raises Misuse."""
+        match request:
+            case link.Input():
+                return [self._take(request)]
+            case link.Committed():
+                self._committed(request)
+                return []
+            case link.Restore():
+                return self._restore(request)
+            case link.Evict():
+                self.accounts.pop(request.account, None)
+                return []
+            case link.Hello():
+                if request.version != link.PROTOCOL_VERSION:
+                    raise Misuse
+                return [link.Ready(version=link.PROTOCOL_VERSION)]
+
+    def _take(self, entry: link.Input) -> Stepped:
+        account = self.accounts.get(entry.account)
+        if account is None:
+            if entry.account in self.maps:
+                raise Misuse  # its state must come first
+            return Stepped(position=entry.position, account=entry.account, step=0, refused="unknown-account")
+        return self._emitted(account, account.take(entry))
+
+    def _emitted(self, account: Account, stepped: Stepped) -> Stepped:
+        # In the register before it is in a frame: a restart in between must not resume.
+        if stepped.remembers:
+            self.register.emit(account.slot, stepped.step)
+        return stepped
+
+    def _committed(self, told: link.Committed) -> None:
+        account = self.accounts.get(told.account)
+        if account is not None:
+            self.register.commit(account.slot, told.step)
+
+    def _restore(self, request: link.Restore) -> list[Restored | Stepped]:
+        if request.account in self.accounts:
+            raise Misuse
+        arriving = self.arriving.setdefault(request.account, _Arriving())
+        arriving.records.extend(request.records)
+        arriving.octets += sum(len(record.sealed) for record in request.records)
+        if arriving.octets > MAX_RESTORED:
+            raise Misuse
+        if not request.last:
+            return []
+        del self.arriving[request.account]
+        return self._open(request.account, arriving.records)
+
+    def _open(self, account_id: str, records: list[SealedRecord]) -> list[Restored | Stepped]:
+        mapped = self.maps.get(account_id)
+        if mapped is None:
+            return [Restored(account=account_id, code="unknown-account")]
+        code = "ok"
+        try:
+            vault = Vault.restored(Sealer(account_id, self.sealing_key, self.host.draw), records)
+        except Unsealable:
+            code = "unsealable"
+        except (Edited, Undecodable):
+            code = "edited"
+        if code == "ok" and vault.step < self.register.committed(mapped.slot):
+            code = "rolled-back"
+        if code != "ok":
+            return [Restored(account=account_id, code=code)]
+        emitted = self.register.emitted(mapped.slot)
+        account = Account(policy_of(mapped), mapped.slot, vault, self.halves, self.host)
+        self.accounts[account_id] = account
+        resumed = vault.step == emitted
+        # Numbers of steps that were emitted and lost are never given again.
+        vault.step = max(vault.step, emitted)
+        started = account.start(resumed=resumed)
+        return [Restored(account=account_id, code="ok"), self._emitted(account, started)]
+
+    # ------------------------------------------------------------------ from the supervisor
+    def remap(self, maps: Sequence[control.AccountMap]) -> list[Stepped]:
+        """Take a new map; loaded accounts whose map changed begin anew under it."""
+        before, self.maps = self.maps, {account.id: account for account in maps}
+        for gone in self.accounts.keys() - self.maps.keys():
+            del self.accounts[gone]
+        steps = []
+        for account in self.accounts.values():
+            mapped = self.maps[account.policy.id]
+            if mapped != before.get(mapped.id):
+                account.policy, account.slot = policy_of(mapped), mapped.slot
+                steps.append(self._emitted(account, account.start(resumed=True)))
+        return steps
+
+    def decide(self, decision: control.TrustDecision) -> tuple[str, list[Stepped]]:
+        """Carry out a trust decision: a code for the operator, and the step it caused."""
+        account = self.accounts.get(decision.account)
+        contact = account.policy.contact_by_id(decision.contact) if account else None
+        if account is None or contact is None:
+            return "unknown-account" if account is None else "unknown-contact", []
+        if decision.network not in account.networks():
+            return "unknown-network", []
+        codes: list[str] = []
+
+        def order(step: HalfStep) -> None:
+            codes.append(step.half.trust(step, contact, decision.decision))
+
+        stepped = self._emitted(account, account.order(decision.network, order))
+        return stepped.refused or codes[0], [stepped]
+
+    def status(self, nonce: int) -> control.Status:
+        """How all loaded legs stand."""
+        totals: dict[str, int] = {}
+        for account in self.accounts.values():
+            for code, count in account.counters.items():
+                totals[code] = totals.get(code, 0) + count
+        return control.Status(
+            nonce=nonce,
+            legs=tuple(
+                control.Leg(
+                    account=account.policy.id,
+                    contact=leg.contact,
+                    network=leg.network,
+                    assurance=leg.assurance.value,
+                    state=leg.state,
+                    verified=leg.verified,
+                    sas=leg.sas,
+                    peer=leg.peer,
+                    waiting=leg.waiting,
+                )
+                for account in self.accounts.values()
+                for leg in account.status()
+            ),
+            counters=tuple(control.Counter(code=code, count=count) for code, count in sorted(totals.items())),
+            unloaded=tuple(sorted(self.maps.keys() - self.accounts.keys())),
+        )

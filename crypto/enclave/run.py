@@ -1,0 +1,165 @@
+"""One step of one account: gathers its effects, and routes between the two halves that take part in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, InsideHalf
+from bridge.wire.link import Carry, Report, Trace, WakeAt
+from bridge.wire.values import Value
+from crypto.enclave.vault import Scope, Vault
+from crypto.host import Host
+from crypto.message import Message
+
+Halves = Mapping[str, InsideHalf]
+"""The loaded inside halves, by network."""
+
+STAGES = frozenset({"opened", "permitted", "sealed", "acknowledged", "parked", "refused"})
+
+
+class Egress(Exception):
+    """A half tried to send out what its declared requests do not permit."""
+
+    def __init__(self) -> None:
+        super().__init__("a request does not have its declared shape")
+
+
+class Misrouted(Exception):
+    """A half named a contact that its account does not have."""
+
+    def __init__(self) -> None:
+        super().__init__("the contact is not on the account's map")
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a step wants done, in order."""
+
+    carries: list[Carry] = field(default_factory=list)
+    wakes: dict[tuple[str, str], WakeAt] = field(default_factory=dict)
+    reports: list[Report] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all halves share during one step."""
+
+    account: AccountPolicy
+    vault: Vault
+    halves: Halves
+    host: Host
+    position: int
+    now_ms: int
+    effects: Effects = field(default_factory=Effects)
+
+    def half_step(self, network: str) -> "HalfStep":
+        """The step as the half of that network sees it."""
+        return HalfStep(self, self.halves[network], Scope(self.vault, f"{network}/"))
+
+    def contact(self, contact_id: str) -> ContactPolicy:
+        """The contact of that id. Raises Misrouted."""
+        contact = self.account.contact_by_id(contact_id)
+        if contact is None:
+            raise Misrouted
+        return contact
+
+    def other(self, network: str, contact: ContactPolicy) -> str:
+        """The network on the other side of a contact."""
+        return contact.network if network == self.account.near_network else self.account.near_network
+
+
+@dataclass(frozen=True, slots=True)
+class HalfStep:
+    """adapters.inside_api.Step for one half."""
+
+    run: Run
+    half: InsideHalf
+    records: Scope
+
+    @property
+    def account(self) -> AccountPolicy:
+        """The account's map."""
+        return self.run.account
+
+    @property
+    def position(self) -> int:
+        """Inbox row of the step's input, 0 when an order of the operator's caused it."""
+        return self.run.position
+
+    def now_ms(self) -> int:
+        """See adapters.inside_api.Step."""
+        return self.run.now_ms
+
+    def draw(self, name: str, size: int) -> bytes:
+        """See adapters.inside_api.Step."""
+        return self.run.host.draw(name, size)
+
+    def carry(
+        self,
+        request: str,
+        values: Mapping[str, AnyValue],
+        *,
+        lane: str,
+        key: str | None = None,
+        trace: int | None = None,
+    ) -> str:
+        """See adapters.inside_api.Step. Raises Egress for what the half did not declare."""
+        shape = self.half.requests.get(request)
+        if shape is None or not shape.fits(values):
+            raise Egress
+        chosen = key if key is not None else self.draw("carry-key", 16).hex()
+        fields: dict[str, Value] = dict(values)
+        self.run.effects.carries.append(
+            Carry(key=chosen, network=self.half.network, request=request, lane=lane, values=fields, trace=trace)
+        )
+        return chosen
+
+    def wake_at(self, name: str, at_ms: int) -> None:
+        """See adapters.inside_api.Step."""
+        network = self.half.network
+        self.run.effects.wakes[network, name] = WakeAt(network=network, name=name, at_ms=at_ms)
+
+    def report(self, code: str, contact: str | None = None) -> None:
+        """See adapters.inside_api.Step."""
+        self.run.effects.reports.append(Report(code=code, contact=contact))
+
+    def trace(self, position: int, stage: str, code: str | None = None) -> None:
+        """See adapters.inside_api.Step."""
+        if position:
+            told = {"position": position, "stage": stage, "code": code}
+            self.run.effects.traces.append(Trace.model_validate(told))
+
+    # ------------------------------------------------------------------ routing
+    def deliver(self, contact: str, message: Message) -> None:
+        """Hand an opened message on, if the far leg is as good as the operator requires."""
+        policy = self.run.contact(contact)
+        network = self.run.other(self.half.network, policy)
+        self.trace(message.position, "opened")
+        across = self.run.half_step(network)
+        if not self._permitted(policy):
+            self.report("far-leg-too-weak", contact)
+            self._refuse(policy, message, "far-leg-too-weak")
+            return
+        self.trace(message.position, "permitted")
+        across.half.to_network(across, policy, message)
+
+    def _permitted(self, contact: ContactPolicy) -> bool:
+        far = self.run.half_step(contact.network)
+        return far.half.assurance(far.records, contact).meets(contact.require)
+
+    def _refuse(self, contact: ContactPolicy, message: Message, code: str) -> None:
+        self.trace(message.position, "refused", code)
+        self.half.refused(self, contact, message.id, code)
+
+    def delivered(self, contact: str, message_id: str) -> None:
+        """The half on the other side may tell the sender."""
+        policy = self.run.contact(contact)
+        across = self.run.half_step(self.run.other(self.half.network, policy))
+        across.half.acknowledged(across, policy, message_id)
+
+    def failed(self, contact: str, message_id: str, code: str) -> None:
+        """The half on the other side must tell the sender."""
+        policy = self.run.contact(contact)
+        self.report(code, contact)
+        across = self.run.half_step(self.run.other(self.half.network, policy))
+        across.half.refused(across, policy, message_id, code)

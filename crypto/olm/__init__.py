@@ -1,0 +1,1 @@
+"""Olm and Megolm on vodozemac: the Matrix machine, without I/O."""

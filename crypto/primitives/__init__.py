@@ -1,0 +1,1 @@
+"""Building blocks: groups, exponentiation, ciphers, canonical encodings."""

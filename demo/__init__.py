@@ -1,0 +1,1 @@
+"""The main job, shown: an encrypted conversation between an XMPP user and a Matrix user, on real servers."""

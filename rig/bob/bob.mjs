@@ -1,0 +1,228 @@
+// A Matrix client for tests and the demo: matrix-js-sdk with its Rust crypto, spoken to in lines of JSON.
+//
+// stdin:  {"id": 1, "cmd": "send", "room": "!r:s", "body": "text"}
+// stdout: {"reply": 1, "ok": true, "result": {...}} or {"reply": 1, "ok": false, "error": "..."}
+//         {"event": "message" | "undecryptable" | "invited" | "joined" | "plain" | "error", ...}
+// Commands are carried out one after the other. The process ends when stdin does.
+import { createInterface } from "node:readline";
+
+const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+for (const level of ["log", "info", "debug", "warn", "trace"]) {
+    console[level] = (...words) => console.error(...words);
+}
+const sdk = await import("matrix-js-sdk");
+const { logger } = await import("matrix-js-sdk/lib/logger.js");
+const { ClientEvent, RoomEvent, MatrixEventEvent, EventType } = sdk;
+const { OnlySignedDevicesIsolationMode, AllDevicesIsolationMode } = await import("matrix-js-sdk/lib/crypto-api/index.js");
+logger.setLevel?.(process.env.BOB_LOG ?? "warn");
+
+let client = null;
+let password = null;
+const lanes = new Map(); // room -> promise chain that keeps the order of the timeline
+const SHIELDS = ["none", "grey", "red"];
+
+async function shieldOf(event) {
+    const found = await client.getCrypto().getEncryptionInfoForEvent(event);
+    return found === null ? null : { colour: SHIELDS[found.shieldColour], reason: found.shieldReason };
+}
+
+function described(event) {
+    const content = event.getContent();
+    return {
+        room: event.getRoomId(),
+        event_id: event.getId(),
+        sender: event.getSender(),
+        type: event.getType(),
+        msgtype: content.msgtype ?? null,
+        body: content.body ?? null,
+        content,
+        encrypted: event.isEncrypted(),
+        ts: event.getTs(),
+    };
+}
+
+async function tellMessage(event, late) {
+    tell({ event: "message", late, shield: event.isEncrypted() ? await shieldOf(event) : null, ...described(event) });
+}
+
+// Told in the order of the timeline: each event waits for the decryption of the one before.
+async function handle(event) {
+    if (event.isEncrypted()) {
+        if (event.isBeingDecrypted()) await event.getDecryptionPromise();
+        else if (event.shouldAttemptDecryption()) await event.attemptDecryption(client.getCrypto());
+    }
+    if (event.isDecryptionFailure()) {
+        tell({ event: "undecryptable", reason: event.decryptionFailureReason, ...described(event), body: null, content: null });
+        const repaired = () => {
+            if (event.isDecryptionFailure() || event.isBeingDecrypted()) return;
+            event.off(MatrixEventEvent.Decrypted, repaired);
+            tellMessage(event, true).catch((error) => tell({ event: "error", error: String(error) }));
+        };
+        event.on(MatrixEventEvent.Decrypted, repaired);
+        return;
+    }
+    if (event.getType() === EventType.RoomMessage) await tellMessage(event, false);
+}
+
+function onTimeline(event, room, toStart, removed, data) {
+    if (toStart || removed || !data.liveEvent || event.getSender() === client.getUserId()) return;
+    if (![EventType.RoomMessage, EventType.RoomMessageEncrypted].includes(event.getType())) return;
+    const before = lanes.get(room.roomId) ?? Promise.resolve();
+    lanes.set(room.roomId, before.then(() => handle(event)).catch((error) => tell({ event: "error", error: String(error) })));
+}
+
+async function onMembership(room, membership) {
+    if (membership === "join") return tell({ event: "joined", room: room.roomId });
+    if (membership !== "invite") return;
+    const own = room.currentState.getStateEvents(EventType.RoomMember, client.getUserId());
+    const inviter = own?.getSender() ?? null;
+    tell({ event: "invited", room: room.roomId, inviter });
+    await client.joinRoom(room.roomId);
+    if (own?.getContent().is_direct) await rememberDirect(inviter, room.roomId);
+}
+
+async function rememberDirect(user, room) {
+    const known = client.getAccountData(EventType.Direct)?.getContent() ?? {};
+    const rooms = new Set([...(known[user] ?? []), room]);
+    await client.setAccountData(EventType.Direct, { ...known, [user]: [...rooms] });
+}
+
+async function bootstrapCrossSigning() {
+    await client.getCrypto().bootstrapCrossSigning({
+        authUploadDeviceSigningKeys: (request) =>
+            request({
+                type: "m.login.password",
+                identifier: { type: "m.id.user", user: client.getUserId() },
+                password,
+            }),
+    });
+    return {};
+}
+
+async function syncing() {
+    if (client.isInitialSyncComplete()) return;
+    await new Promise((resolve) => {
+        const look = () => {
+            if (!client.isInitialSyncComplete()) return;
+            client.off(ClientEvent.Sync, look);
+            resolve();
+        };
+        client.on(ClientEvent.Sync, look);
+    });
+}
+
+const commands = {
+    async login(command) {
+        password = command.password;
+        const door = sdk.createClient({ baseUrl: command.homeserver });
+        const session = await door.loginRequest({
+            type: "m.login.password",
+            identifier: { type: "m.id.user", user: command.user },
+            password,
+            initial_device_display_name: command.device_name ?? "Bob",
+        });
+        client = sdk.createClient({
+            baseUrl: command.homeserver,
+            accessToken: session.access_token,
+            userId: session.user_id,
+            deviceId: session.device_id,
+            timelineSupport: false,
+        });
+        await client.initRustCrypto({ useIndexedDB: false });
+        if (command.strict) client.getCrypto().setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
+        client.on(RoomEvent.Timeline, onTimeline);
+        client.on(RoomEvent.MyMembership, (room, membership) => {
+            onMembership(room, membership).catch((error) => tell({ event: "error", error: String(error) }));
+        });
+        await client.startClient({ initialSyncLimit: 1000, lazyLoadMembers: false });
+        await syncing();
+        if (command.cross_sign !== false) await bootstrapCrossSigning();
+        return { user_id: session.user_id, device_id: session.device_id, access_token: session.access_token };
+    },
+    async send(command) {
+        const content = { msgtype: command.msgtype ?? "m.text", body: command.body, ...(command.content ?? {}) };
+        const type = command.type ?? EventType.RoomMessage;
+        return { event_id: (await client.sendEvent(command.room, type, content, command.txn)).event_id };
+    },
+    async create_dm(command) {
+        const made = await client.createRoom({
+            preset: "trusted_private_chat",
+            is_direct: true,
+            invite: [command.user],
+            initial_state: command.encrypted === false ? [] : [
+                { type: EventType.RoomEncryption, state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2", ...(command.encryption ?? {}) } },
+            ],
+        });
+        await rememberDirect(command.user, made.room_id);
+        return { room: made.room_id };
+    },
+    async rooms() {
+        return client.getRooms().map((room) => ({
+            room: room.roomId,
+            membership: room.getMyMembership(),
+            encrypted: room.hasEncryptionStateEvent(),
+            members: Object.fromEntries(room.currentState.getMembers().map((m) => [m.userId, m.membership])),
+        }));
+    },
+    async join(command) {
+        await client.joinRoom(command.room);
+        return {};
+    },
+    async invite(command) {
+        await client.invite(command.room, command.user);
+        return {};
+    },
+    async leave(command) {
+        await client.leave(command.room);
+        return {};
+    },
+    async discard_session(command) {
+        await client.getCrypto().forceDiscardSession(command.room);
+        return {};
+    },
+    async strict(command) {
+        const mode = command.on ? new OnlySignedDevicesIsolationMode() : new AllDevicesIsolationMode(false);
+        client.getCrypto().setDeviceIsolationMode(mode);
+        return {};
+    },
+    async devices(command) {
+        const found = await client.getCrypto().getUserDeviceInfo([command.user], true);
+        return [...(found.get(command.user)?.values() ?? [])].map((device) => ({
+            device_id: device.deviceId, ed25519: device.getFingerprint(), curve25519: device.getIdentityKey(),
+        }));
+    },
+    async export_keys() {
+        return JSON.parse(await client.getCrypto().exportRoomKeysAsJson());
+    },
+    async stop_sync() {
+        client.stopClient();
+        return {};
+    },
+    async logout() {
+        await client.logout(true);
+        return {};
+    },
+    bootstrap_cross_signing: bootstrapCrossSigning,
+    async quit() {
+        setTimeout(() => process.exit(0), 20);
+        return {};
+    },
+};
+
+async function carryOut(line) {
+    let command = {};
+    try {
+        command = JSON.parse(line);
+        const found = commands[command.cmd];
+        if (found === undefined) throw new Error(`no such command: ${command.cmd}`);
+        tell({ reply: command.id ?? null, ok: true, result: await found(command) });
+    } catch (error) {
+        tell({ reply: command.id ?? null, ok: false, error: String(error?.stack ?? error) });
+    }
+}
+
+process.on("unhandledRejection", (error) => tell({ event: "error", error: String(error?.stack ?? error) }));
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+    if (line.trim()) await carryOut(line);
+}
+process.exit(0);

@@ -1,0 +1,156 @@
+"""Prosody from the Debian package, with its own configuration, data and certificates in a temporary folder."""
+
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rig.certificates import make_certificates
+from rig.services import Service, ServiceFailed, answers, free_port
+
+HOST = "xmpp.localhost"
+_MODULES = [
+    "roster",
+    "saslauth",
+    "tls",
+    "disco",
+    "presence",
+    "message",
+    "iq",
+    "ping",
+    "pep",
+    "private",
+    "blocklist",
+    "carbons",
+    "smacks",
+    "mam",
+    "offline",
+    "vcard4",
+    "vcard_legacy",
+    "csi_simple",
+    "time",
+    "version",
+    "uptime",
+    "user_account_management",
+]
+
+_CONFIG = """
+run_as_root = true
+daemonize = false
+pidfile = "{folder}/prosody.pid"
+data_path = "{folder}/data"
+log = {{ {{ levels = {{ min = "{level}" }}, to = "file", filename = "{folder}/prosody-messages.log" }} }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {c2s} }}
+c2s_direct_tls_ports = {{ }}
+component_interfaces = {{ "127.0.0.1" }}
+component_ports = {{ {component} }}
+modules_enabled = {{ {modules} }}
+modules_disabled = {{ "s2s", "http", "https", "bosh", "admin_shell", "limits", "admin_telnet" }}
+authentication = "internal_plain"
+storage = "internal"
+allow_registration = false
+c2s_require_encryption = true
+certificates = "{folder}/certificates"
+component_conflict_resolve = "kick_old"
+default_archive_policy = true
+c2s_stanza_size_limit = 4194304
+component_stanza_size_limit = 4194304
+smacks_hibernation_time = 60
+
+VirtualHost "{host}"
+  ssl = {{ certificate = "{folder}/certificates/{host}.crt"; key = "{folder}/certificates/{host}.key" }}
+
+"""
+
+
+@dataclass(frozen=True)
+class Component:
+    """An external component the server expects: its domain, the port it connects to, and its secret."""
+
+    jid: str
+    port: int
+    secret: str = field(repr=False)
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class XmppAccount:
+    """An account with what a client needs to log in (STARTTLS, certificate signed by `authority`)."""
+
+    jid: str
+    password: str = field(repr=False)
+    host: str
+    port: int
+    authority: Path
+
+
+def _quoted(name: str) -> str:
+    """A file name as Prosody's internal storage writes it: everything but ASCII letters and digits as %xx."""
+    return "".join(chr(c) if chr(c).isascii() and chr(c).isalnum() else f"%{c:02x}" for c in name.encode())
+
+
+class Prosody(Service):
+    """One server with one host and a pool of components; `component()` hands out one not yet used."""
+
+    name = "prosody"
+
+    def __init__(self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info") -> None:
+        super().__init__(folder)
+        self.host, self.level = host, level
+        self.c2s_port, self.component_port = free_port(), free_port()
+        self.authority = make_certificates(folder / "certificates", host).authority
+        (folder / "data").mkdir(mode=0o700, exist_ok=True)
+        self._pool = [
+            Component(f"matrix{number or ''}.{host}", self.component_port, secrets.token_hex(16))
+            for number in range(components)
+        ]
+        self._unused = list(self._pool)
+        self._write_config()
+
+    def _write_config(self) -> None:
+        text = _CONFIG.format(
+            folder=self.folder,
+            level=self.level,
+            c2s=self.c2s_port,
+            component=self.component_port,
+            modules=", ".join(f'"{name}"' for name in _MODULES),
+            host=self.host,
+        )
+        for component in self._pool:
+            text += f'Component "{component.jid}"\n  component_secret = "{component.secret}"\n'
+        path = self.folder / "prosody.cfg.lua"
+        path.touch(0o600)
+        path.write_text(text)
+
+    def command(self) -> Sequence[str]:
+        """Prosody in the foreground with our configuration file."""
+        program = shutil.which("prosody") or shutil.which("prosody", path="/usr/bin:/usr/local/bin:/opt/bin")
+        if program is None:
+            raise ServiceFailed("prosody is not installed; install the Debian package: apt-get install prosody")
+        return [program, "-F", "--config", str(self.folder / "prosody.cfg.lua")]
+
+    def ready(self) -> bool:
+        """Both ports accept connections."""
+        return answers(self.c2s_port) and answers(self.component_port)
+
+    def log_end(self, lines: int = 25) -> str:
+        """The last lines of its own log and of what it printed."""
+        own = self.folder / "prosody-messages.log"
+        text = own.read_text("utf-8", "replace") if own.exists() else ""
+        return "\n".join([super().log_end(lines), *text.splitlines()[-lines:]])
+
+    def component(self) -> Component:
+        """A component domain nobody was given before."""
+        if not self._unused:
+            raise ServiceFailed("no component domain is left; start Prosody with a larger pool")
+        return self._unused.pop(0)
+
+    def account(self, user: str, password: str | None = None) -> XmppAccount:
+        """Create an account (at once usable, no restart)."""
+        password = password or secrets.token_hex(12)
+        folder = self.folder / "data" / _quoted(self.host) / "accounts"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / f"{_quoted(user)}.dat").write_text(f'return {{ ["password"] = "{password}"; }};\n')
+        return XmppAccount(f"{user}@{self.host}", password, "127.0.0.1", self.c2s_port, self.authority)

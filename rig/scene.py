@@ -1,0 +1,80 @@
+"""The whole scene of the main job: two servers, the gateway between them, Alice on one side, Bob on the other."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from rig.alice import Alice
+from rig.bob.client import Bob
+from rig.lockgate import Lockgate, Tenant
+from rig.prosody import Prosody
+from rig.services import ServiceFailed
+from rig.synapse import Synapse
+from rig.tap import Tap
+
+Progress = Callable[[str], None]
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+class Scene:
+    """Alice (XMPP) and Bob (Matrix) with a gateway of their own, on servers that may be shared.
+
+    Taps stand between the gateway and each server, and between Bob and his: what passed is kept.
+    """
+
+    def __init__(
+        self, folder: Path, prosody: Prosody, synapse: Synapse, *, suffix: str = "", keep_keys: bool = False
+    ) -> None:
+        self.folder, self.prosody, self.synapse = folder, prosody, synapse
+        self.component = prosody.component()
+        self.alice_account = prosody.account(f"alice{suffix}")
+        self.alice_matrix = synapse.account(f"alice{suffix}")
+        self.bob_account = synapse.account(f"bob{suffix}")
+        self.lockgate = Lockgate(folder / "lockgate")
+        self.alice = Alice(folder / "alice", self.alice_account, f"bob@{self.component.jid}", keep_keys=keep_keys)
+        self.bob = Bob(folder / "bob")
+        self.xmpp_tap, self.matrix_tap = Tap(self.component.port), Tap(synapse.port)
+
+    async def prepare(self) -> None:
+        """Start the taps and write the gateway's configuration."""
+        await asyncio.gather(self.xmpp_tap.start(), self.matrix_tap.start())
+        tenant = Tenant("alice", self.alice_account, self.alice_matrix, {"bob": self.bob_account.user_id})
+        tapped = dataclasses.replace(self.component, port=self.xmpp_tap.port)
+        self.lockgate.configure(tapped, f"http://127.0.0.1:{self.matrix_tap.port}", [tenant])
+
+    async def check(self) -> str:
+        """Run `lockgate check`; returns what it said, raises when it found something wrong."""
+        ended = await asyncio.to_thread(self.lockgate.tell, "check")
+        if ended.status != 0:
+            raise ServiceFailed(f"lockgate check found something wrong:\n{ended.output}")
+        return ended.output
+
+    async def log_in_bob(self) -> None:
+        """Bob's client, through the tap."""
+        await self.bob.start()
+        tapped = dataclasses.replace(self.bob_account, homeserver=f"http://127.0.0.1:{self.matrix_tap.port}")
+        await self.bob.login(tapped)
+
+    async def open(self, progress: Progress = _silent) -> "Scene":
+        """Everything: configuration, gateway, both clients."""
+        await self.prepare()
+        progress("lockgate run: supervisor, gateway, enclave")
+        await self.lockgate.begin()
+        progress("Bob logs in to Matrix (matrix-js-sdk), Alice to XMPP (lockgate chat)")
+        await self.log_in_bob()
+        await self.alice.start()
+        return self
+
+    async def room(self, *, timeout_s: float = 60.0) -> str:
+        """The direct room in which Bob and the gateway's user are."""
+        return await self.bob.joined_room(inviter=self.alice_matrix.user_id, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """End the clients, then the gateway, then the taps."""
+        await asyncio.gather(self.alice.stop(), self.bob.stop(), return_exceptions=True)
+        await asyncio.to_thread(self.lockgate.stop)
+        await asyncio.gather(self.xmpp_tap.stop(), self.matrix_tap.stop())

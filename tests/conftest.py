@@ -1,0 +1,61 @@
+"""Fixtures that several kinds of tests share: real servers, started once and only when a test asks for them."""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from rig.bob.client import Bob
+from rig.prosody import Prosody
+from rig.synapse import MatrixAccount, Synapse
+
+BobFactory = Callable[[MatrixAccount], Awaitable[Bob]]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
+    """One Prosody for the whole run; take components with `.component()`, accounts with `.account(name)`."""
+    with Prosody(tmp_path_factory.mktemp("prosody"), components=120) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def synapse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synapse]:
+    """One Synapse for the whole run; take accounts with `.account(name)`."""
+    with Synapse(tmp_path_factory.mktemp("synapse")) as server:
+        yield server
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A temporary folder whose path is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="lg-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """Makes a name that no other test uses: `unique("alice")` is `alice7`."""
+    number = next(_numbers)
+    return lambda stem: f"{stem}{number}"
+
+
+@pytest_asyncio.fixture
+async def bob_factory(tmp_path: Path) -> AsyncIterator[BobFactory]:
+    """Starts Bob's client for an account and logs it in; all are stopped at the end of the test."""
+    started: list[Bob] = []
+
+    async def make(account: MatrixAccount) -> Bob:
+        bob = Bob(tmp_path, f"bob{len(started)}")
+        started.append(bob)
+        await bob.start()
+        await bob.login(account)
+        return bob
+
+    yield make
+    for bob in started:
+        await bob.stop()

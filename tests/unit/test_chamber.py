@@ -1,0 +1,301 @@
+"""The step function, the router, restoring and the register, without a process around them."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import pytest
+
+from adapters.inside_api import InsideHalf
+from adapters.loopback.inside import LoopbackInside
+from bridge.wire import control, link
+from bridge.wire.link import Carry, Remember, SealedRecord, Stepped
+from bridge.wire.values import Code, Sealed
+from crypto.enclave.chamber import Chamber, Misuse
+from crypto.enclave.register import ROW_SIZE, Register
+from tests.unit.paper import PaperInside
+
+KEY = bytes(range(32))
+
+
+@dataclass
+class FakeHost:
+    """Time stands still, draws are numbered."""
+
+    drawn: int = 0
+
+    def now_ms(self) -> int:
+        return 1_800_000_000_000
+
+    def draw(self, name: str, size: int) -> bytes:
+        self.drawn += 1
+        return hashlib.shake_128(f"{name}{self.drawn}".encode()).digest(size)
+
+
+def account_map(require: control.AssuranceName = "none") -> control.AccountMap:
+    contact = control.ContactMap(
+        id="echo", network="loopback", address="echo", alias="echo@gate.example", require=require
+    )
+    return control.AccountMap(
+        id="alice", slot=1, near_network="paper", near_address="alice@a.example", far_addresses=(), contacts=(contact,)
+    )
+
+
+@dataclass
+class Bench:
+    """A chamber, and a ledger that is a dictionary."""
+
+    memory: bytearray = field(default_factory=lambda: bytearray(8 * ROW_SIZE))
+    records: dict[str, SealedRecord] = field(default_factory=dict)
+    require: control.AssuranceName = "none"
+    key: bytes = KEY
+    host: FakeHost = field(default_factory=FakeHost)
+
+    def __post_init__(self) -> None:
+        self.position = 0
+        self.restart()
+
+    def restart(self) -> None:
+        halves: dict[str, InsideHalf] = {"paper": PaperInside(), "loopback": LoopbackInside()}
+        mapped = account_map(self.require)
+        self.chamber = Chamber(halves, self.host, Register(self.memory), self.key, {mapped.id: mapped})
+
+    def keep(self, remembers: tuple[Remember, ...]) -> None:
+        for delta in remembers:
+            if delta.sealed is None:
+                self.records.pop(delta.name, None)
+            else:
+                self.records[delta.name] = SealedRecord(name=delta.name, version=delta.version, sealed=delta.sealed)
+
+    def restore(self, *, keep: bool = True) -> str:
+        """Hand the records in; returns the code."""
+        request = link.Restore(account="alice", records=tuple(self.records.values()), last=True)
+        restored, *started = self.chamber.from_gateway(request)
+        assert isinstance(restored, link.Restored)
+        for stepped in started:
+            assert isinstance(stepped, Stepped)
+            assert stepped.refused is None
+            if keep:
+                self.keep(stepped.remembers)
+        return restored.code
+
+    def send(self, text: str, *, keep: bool = True) -> Stepped:
+        self.position += 1
+        body = b"echo\0" + text.encode()
+        [stepped] = self.chamber.from_gateway(
+            link.Input(
+                position=self.position, account="alice", source="arrival", network="paper", name="text", body=body
+            )
+        )
+        assert isinstance(stepped, Stepped)
+        if keep:
+            self.keep(stepped.remembers)
+        return stepped
+
+    def answer(self, carry: Carry, code: str = "ok") -> Stepped:
+        self.position += 1
+        [stepped] = self.chamber.from_gateway(
+            link.Input(
+                position=self.position,
+                account="alice",
+                source="answer",
+                network="loopback",
+                name=carry.request,
+                key=carry.key,
+                code=code,
+            )
+        )
+        assert isinstance(stepped, Stepped)
+        self.keep(stepped.remembers)
+        return stepped
+
+    def resumed(self) -> bool:
+        """What `started` was told last."""
+        from tests.unit.paper import Count
+
+        count = self.chamber.accounts["alice"].vault.get("paper/count", Count)
+        assert count is not None
+        return count.resumed
+
+
+@pytest.fixture
+def bench() -> Bench:
+    made = Bench()
+    assert made.restore() == "ok"
+    return made
+
+
+def test_a_message_goes_through_and_its_sender_hears_of_it(bench: Bench) -> None:
+    sent = bench.send("hello")
+    [echo] = sent.carries
+    assert (echo.network, echo.request) == ("loopback", "echo")
+    assert [trace.stage for trace in sent.traces] == ["opened", "permitted", "sealed"]
+    body = echo.values["body"]
+    assert isinstance(body, Sealed)
+    assert b"hello" not in body.v
+    [note] = bench.answer(echo).carries
+    assert note.values["code"] == Code(v="has-it")
+
+
+def test_an_answer_that_comes_twice_acknowledges_once(bench: Bench) -> None:
+    [echo] = bench.send("hello").carries
+    assert len(bench.answer(echo).carries) == 1
+    assert bench.answer(echo).carries == ()
+
+
+def test_a_failure_far_away_is_told_to_the_sender(bench: Bench) -> None:
+    [echo] = bench.send("hello").carries
+    [note] = bench.answer(echo, "forbidden").carries
+    assert note.values["code"] == Code(v="far-network-refused")
+
+
+def test_a_leg_weaker_than_required_refuses_before_anything_is_sent() -> None:
+    bench = Bench(require="end-to-end")
+    bench.restore()
+    [note] = bench.send("hello").carries
+    assert note.values["code"] == Code(v="far-leg-too-weak")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("raise", "raised-lookup-error"), ("shape", "raised-egress"), ("undeclared", "raised-egress")],
+)
+def test_a_step_that_raises_has_no_effect_and_says_only_what_class_of_error_it_was(
+    bench: Bench, text: str, code: str
+) -> None:
+    before = dict(bench.records)
+    refused = bench.send(text)
+    assert (refused.refused, refused.carries, refused.remembers) == (code, (), ())
+    assert bench.records == before
+    assert bench.send("hello").refused is None
+
+
+def test_state_survives_a_restart_and_goes_on_where_it_was(bench: Bench) -> None:
+    [echo] = bench.send("hello").carries
+    bench.restart()
+    assert bench.restore() == "ok"
+    assert bench.resumed()
+    assert len(bench.answer(echo).carries) == 1
+
+
+def test_steps_that_were_emitted_but_lost_mean_that_sending_keys_are_retired(bench: Bench) -> None:
+    bench.send("kept")
+    bench.send("lost", keep=False)
+    bench.restart()
+    assert bench.restore() == "ok"
+    assert not bench.resumed()
+
+
+def test_a_cold_start_retires_sending_keys(bench: Bench) -> None:
+    bench.send("hello")
+    bench.memory = bytearray(8 * ROW_SIZE)
+    bench.restart()
+    assert bench.restore() == "ok"
+    assert not bench.resumed()
+
+
+def test_a_ledger_older_than_what_was_committed_is_refused(bench: Bench) -> None:
+    old = dict(bench.records)
+    stepped = bench.send("hello")
+    assert not bench.chamber.from_gateway(link.Committed(account="alice", step=stepped.step))
+    bench.records = old
+    bench.restart()
+    assert bench.restore() == "rolled-back"
+
+
+def test_a_commit_beyond_what_was_emitted_is_not_believed(bench: Bench) -> None:
+    bench.chamber.from_gateway(link.Committed(account="alice", step=1 << 40))
+    bench.restart()
+    assert bench.restore() == "ok"
+
+
+def test_a_record_that_was_removed_is_noticed(bench: Bench) -> None:
+    bench.send("hello")
+    for name in list(bench.records):
+        kept = bench.records.pop(name)
+        bench.restart()
+        assert bench.restore(keep=False) in {"edited", "rolled-back"}
+        bench.records[name] = kept
+
+
+def test_a_single_record_put_back_in_an_older_version_is_noticed(bench: Bench) -> None:
+    old = dict(bench.records)
+    bench.send("hello")
+    changed = [name for name in old if bench.records[name] != old[name]]
+    assert len(changed) == 2  # the counting record and the root
+    for name in changed:
+        bench.records[name], kept = old[name], bench.records[name]
+        bench.restart()
+        assert bench.restore(keep=False) in {"edited", "rolled-back"}
+        bench.records[name] = kept
+
+
+def test_a_changed_record_does_not_open(bench: Bench) -> None:
+    for name, record in list(bench.records.items()):
+        for at in (0, 20, len(record.sealed) - 1):
+            spoiled = bytearray(record.sealed)
+            spoiled[at] ^= 1
+            bench.records[name] = record.model_copy(update={"sealed": bytes(spoiled)})
+            bench.restart()
+            assert bench.restore(keep=False) == "unsealable"
+        bench.records[name] = record
+
+
+def test_records_of_another_account_or_key_do_not_open(bench: Bench) -> None:
+    bench.key = bytes(32)
+    bench.restart()
+    assert bench.restore() == "unsealable"
+
+
+def test_an_input_before_its_state_is_misuse() -> None:
+    bench = Bench()
+    with pytest.raises(Misuse):
+        bench.send("hello")
+
+
+def test_an_input_for_an_account_that_is_not_mapped_is_refused(bench: Bench) -> None:
+    [stepped] = bench.chamber.from_gateway(
+        link.Input(position=9, account="mallory", source="arrival", network="paper", name="text")
+    )
+    assert isinstance(stepped, Stepped)
+    assert stepped.refused == "unknown-account"
+
+
+def test_a_network_that_the_account_does_not_have_is_refused(bench: Bench) -> None:
+    [stepped] = bench.chamber.from_gateway(
+        link.Input(position=9, account="alice", source="arrival", network="matrix", name="text")
+    )
+    assert isinstance(stepped, Stepped)
+    assert stepped.refused == "unknown-network"
+
+
+def test_a_new_map_is_taken_and_accounts_that_left_it_are_put_out(bench: Bench) -> None:
+    [stepped] = bench.chamber.remap([account_map("end-to-end")])
+    bench.keep(stepped.remembers)
+    [note] = bench.send("hello").carries
+    assert note.values["code"] == Code(v="far-leg-too-weak")
+    assert bench.chamber.remap([]) == []
+    assert bench.send("hello").refused == "unknown-account"
+
+
+def test_a_trust_decision_is_a_step_of_its_own(bench: Bench) -> None:
+    decision = control.TrustDecision(nonce=1, account="alice", contact="echo", network="paper", decision="verify")
+    code, [stepped] = bench.chamber.decide(decision)
+    assert (code, stepped.position) == ("ok", 0)
+    assert stepped.remembers
+    assert bench.chamber.decide(decision.model_copy(update={"contact": "eve"})) == ("unknown-contact", [])
+
+
+def test_nothing_of_the_state_is_readable_in_sealed_records(bench: Bench) -> None:
+    stepped = bench.send("a marker that must not be found")
+    told = b"".join(record.sealed + record.name.encode() for record in bench.records.values())
+    for word in (b"marker", b"paper", b"loopback", b"count", b"key"):
+        assert word not in told
+    assert b"marker" not in stepped.model_dump_json().encode()
+
+
+def test_status_lists_legs_and_what_was_counted(bench: Bench) -> None:
+    bench.send("raise")
+    status = bench.chamber.status(7)
+    assert status.nonce == 7
+    assert {leg.network for leg in status.legs} == {"paper", "loopback"}
+    assert [counter.code for counter in status.counters] == ["raised-lookup-error"]
