@@ -1,6 +1,6 @@
 """What the gateway process asks of the outside half of an adapter, and what it offers it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,7 +84,7 @@ class OutsideHalf(Protocol):
     """Whether `carry` may be called for the next entry of a lane before the last one's outcome is known
     (the transport itself keeps the order, as one XMPP stream does)."""
 
-    quiet: Collection[str]
+    quiet: frozenset[str]
     """Requests whose success means nothing to the inside half: only their failure is answered."""
 
     async def connect(self, edge: Edge, routes: Sequence[AccountRoutes]) -> None:

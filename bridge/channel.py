@@ -34,6 +34,7 @@ class ControlChannel(Generic[Order, Word]):
         sock: socket.socket,
         orders: Codec[Any],
         words: Codec[Any],
+        *,
         side: Channel,
         heard: Callable[[Word], None],
         broken: Callable[[], None],

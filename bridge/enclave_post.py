@@ -70,7 +70,7 @@ class EnclavePost:
         self.child = child = Child(ENCLAVE, arguments, [theirs, far_link], [self._register.descriptor])
         side = Channel.SUPERVISOR_FROM_ENCLAVE
         self._channel = channel = ControlChannel[ToEnclave, FromEnclave](
-            ours, TO_ENCLAVE_CONTROL, FROM_ENCLAVE_CONTROL, side, self._hear, self.kill
+            ours, TO_ENCLAVE_CONTROL, FROM_ENCLAVE_CONTROL, side=side, heard=self._hear, broken=self.kill
         )
         _log.info(Event.STARTED, process=ENCLAVE, pid=child.pid)
         with link, contextlib.suppress(ChannelEnded, TimeoutError):
@@ -169,9 +169,9 @@ class EnclavePost:
         answer = await self._ask(lambda nonce: control.AskStatus(nonce=nonce))
         return answer if isinstance(answer, control.Status) else None
 
-    async def decide(self, account: str, contact: str, network: str, decision: str) -> str:
-        """Have a trust decision carried out; returns its code."""
-        told = {"account": account, "contact": contact, "network": network, "decision": decision}
+    async def decide(self, account: str, contact: str, network: str, decision: str, sas: str | None) -> str:
+        """Have a trust decision carried out, for the session with that string; returns its code."""
+        told = {"account": account, "contact": contact, "network": network, "decision": decision, "sas": sas}
         answer = await self._ask(lambda nonce: control.TrustDecision.model_validate({**told, "nonce": nonce}))
         return answer.code if isinstance(answer, control.Decided) else "no-answer"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from adapters.outside_api import OutsideHalf
 from bridge.audit import Event, log, set_up
 from bridge.edge import Edges
-from bridge.hardening import die_with_parent, undumpable
+from bridge.hardening import die_with_parent, shed_privileges, undumpable
 from bridge.import_guard import stand_guard
 from bridge.ledger.errors import LedgerError
 from bridge.ledger.model import Ledger
@@ -229,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     undumpable()
+    shed_privileges()
     stand_guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the supervisor
     os.umask(0o077)

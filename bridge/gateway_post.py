@@ -15,7 +15,7 @@ from bridge.channel import ChannelEnded, ControlChannel
 from bridge.config.handover import gateway_serve
 from bridge.config.networks import NEAR_NETWORK
 from bridge.keeping import Fatal, State
-from bridge.spawn import GATEWAY, Child
+from bridge.spawn import ENCLAVE, GATEWAY, Child
 from bridge.wire import control
 from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL
 from bridge.wire.permit import Channel
@@ -65,7 +65,7 @@ class GatewayPost:
         self.child = child = Child(GATEWAY, arguments, [theirs])
         side = Channel.SUPERVISOR_FROM_GATEWAY
         channel = ControlChannel[ToGateway, FromGateway](
-            ours, TO_GATEWAY_CONTROL, FROM_GATEWAY_CONTROL, side, self._hear, self.kill
+            ours, TO_GATEWAY_CONTROL, FROM_GATEWAY_CONTROL, side=side, heard=self._hear, broken=self.kill
         )
         _log.info(Event.STARTED, process=GATEWAY, pid=child.pid)
         with contextlib.suppress(ChannelEnded):
@@ -105,7 +105,7 @@ class GatewayPost:
         """Keep the last word on a connection: only on those there are, for the gateway may be anybody's."""
         config = self._state()[0].config
         known = word.account is None or word.account in config.accounts
-        if known and (word.network == NEAR_NETWORK or word.network in BUILTIN):
+        if known and (word.network in (NEAR_NETWORK, ENCLAVE) or word.network in BUILTIN):
             self.health[word.network, word.account] = word
 
     # -------------------------------------------------- the enclave link

@@ -1,6 +1,7 @@
 """Keeping one process running: start it, wait for its end, pause, start it again."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -70,7 +71,9 @@ class Keeper:
             if self._left.is_set():
                 return
             pause_s = 0.0 if expected else self._backoff.pause_s(child.lived_s(), status)
-            _log.warning(Event.ENDED, process=self._post.role, pid=child.pid, status=status, pause_s=pause_s)
+            reason = signal.Signals(-status).name if -status in set(signal.Signals) else "exit"
+            told = {"process": self._post.role, "pid": child.pid, "status": status, "reason": reason}
+            _log.warning(Event.ENDED, pause_s=pause_s, **told)
             self._post.restarts += 1
             if pause_s:
                 await self._pause(pause_s)

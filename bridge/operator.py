@@ -12,6 +12,7 @@ from bridge.enclave_post import EnclavePost
 from bridge.gateway_post import GatewayPost
 from bridge.wire import control
 
+_SAS: Final = re.compile(r"[a-z0-9 ]{1,64}")
 _DECISIONS: Final = frozenset({"verify", "distrust"})
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,47}")
 
@@ -54,10 +55,13 @@ class Operator:
             return {"error": "malformed"}
         if decision not in _DECISIONS or not _WORD.fullmatch(network):
             return {"error": "malformed"}
+        sas = request.get("sas")
+        if sas is not None and not (isinstance(sas, str) and _SAS.fullmatch(sas)):
+            return {"error": "malformed"}
         known = self._config().accounts.get(account)
         if known is None or contact not in known.contacts:
             return {"code": "unknown"}
-        return {"code": await self._enclave.decide(account, contact, network, decision)}
+        return {"code": await self._enclave.decide(account, contact, network, decision, sas)}
 
 
 def _process(post: GatewayPost | EnclavePost) -> Mapping[str, Any]:

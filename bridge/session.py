@@ -34,6 +34,7 @@ class Session:
         *,
         careful: Callable[[], bool],
         committed: Callable[[Sequence[Step], Applied, list[int]], None],
+        state_refused: Callable[[str, str], None],
         max_present: int,
     ) -> None:
         self.flows = Flows()
@@ -42,6 +43,7 @@ class Session:
         self._ledger = ledger
         self._careful = careful
         self._committed = committed
+        self._state_refused = state_refused
         self._max_present = max_present
         self._wanted: dict[str, None] = {}
         """Accounts to look after, in order: those to bring in and those that may have inputs."""
@@ -129,6 +131,7 @@ class Session:
         else:
             flow.presence = Presence.REFUSED
             _log.error(Event.STATE_REFUSED, account=flow.account, code=frame.code)
+            self._state_refused(flow.account, frame.code)
             asyncio.get_running_loop().call_later(RETRY_RESTORE_S, self._retry_restore, flow)
 
     def _retry_restore(self, flow: Flow) -> None:

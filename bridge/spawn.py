@@ -47,7 +47,7 @@ def command(role: str, arguments: Sequence[str]) -> list[str]:
 
     Not `-I`: it would have Python ignore PYTHONMALLOC.
     """
-    flags = ["-P", "-B"]
+    flags = ["-P"]
     if not _installed_for_user():
         flags.append("-s")
     return [sys.executable, *flags, "-m", _MODULES[role], *arguments]

@@ -17,6 +17,12 @@ MAX_PRESENT = 1024
 STORAGE_RETRY_S = (0.5, 1.0, 2.0, 5.0)
 LONGEST_SLEEP_S = 30.0
 KILLS_ENCLAVE = "kills-enclave"
+STATE_REFUSALS = {
+    "rolled-back": "The ledger is older than what was committed. Put the newest copy back; a restart accepts this one.",
+    "edited": "Records of the ledger were changed, removed or exchanged. Restore an intact copy.",
+    "unsealable": "The ledger does not open with this sealing key. Was the key replaced, or the ledger damaged?",
+    "unknown-account": "The enclave does not have it on its map yet.",
+}
 
 _log = log("worker")
 
@@ -87,6 +93,7 @@ class Worker:
                 self._ledger,
                 careful=lambda: self._suspects.careful,
                 committed=self._on_committed,
+                state_refused=self._on_state_refused,
                 max_present=self._max_present,
             )
             session.look_after([*self._accounts, *self._ledger.waiting_accounts()])
@@ -147,6 +154,10 @@ class Worker:
             break
         _log.info(Event.LEDGER_USABLE)
         self._health("storage-up", "The ledger stores again.")
+
+    def _on_state_refused(self, account: str, code: str) -> None:
+        why = STATE_REFUSALS.get(code, "The enclave does not accept the account's state.")
+        self._health("state-refused", f"Account {account}: {why}")
 
     def _on_committed(self, steps: Sequence[Stepped], applied: Applied, positions: list[int]) -> None:
         self._suspects.cleared(positions)

@@ -89,10 +89,13 @@ class Contact(Exchange):
             self._over(talk, "offline")
         self._changed()
 
-    def appeared(self, peer: str) -> None:
-        """A resource that announces ESessions is available, or said so again (it may have been restarted)."""
+    def appeared(self, peer: str, profile: Profile | None = None) -> None:
+        """A resource that announces ESessions is available, or said so again (it may have been restarted).
+
+        `profile`: how it seems to read the specifications, by what else it announces; None: no telling.
+        """
         self._resources.pop(peer, None)
-        self._resources[peer] = None
+        self._resources[peer] = profile
         self._pause, self._start_at_s = self._pause.reset(), 0.0
         now = self._around.now()
         for talk in self._talks.negotiating():
@@ -191,7 +194,8 @@ class Contact(Exchange):
             self._start_at_s = now + 1 / self._starts.per_s
             return
         known = self._store.profile(self.jid)
-        self._initiate(target, None if known is None else Profile(known), 0)
+        announced = self._resources.get(target)
+        self._initiate(target, announced or (None if known is None else Profile(known)), 0)
 
     def _initiate(self, target: str, profile: Profile | None, attempt: int) -> None:
         self._starts = self._starts.at(self._around.now()).used()

@@ -123,7 +123,7 @@ class Endpoint(ClientXMPP):  # type: ignore[misc, unused-ignore]
     @property
     def sessions(self) -> XEP_0116:
         """The plugin."""
-        plugin = self.plugin["xep_0116"]
+        plugin = self.plugin.get("xep_0116", None)
         assert isinstance(plugin, XEP_0116)
         return plugin
 

@@ -12,6 +12,7 @@ from client.surroundings import ContactSettings, Surroundings
 from client.talks import Talk, Talks
 from crypto.esession import conversation as esession
 from crypto.esession.conversation import Kind, Outcome
+from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
 
 _TYPES = {Kind.NEGOTIATION: None, Kind.ENCRYPTED: "chat", Kind.ERROR: "error"}
@@ -27,7 +28,7 @@ class Machine:
         self._settings = settings
         self._talks = Talks()
         self._delivery: Delivery[Stanza] = Delivery(store.waiting(jid), settings.delivery)
-        self._resources: dict[str, None] = {}
+        self._resources: dict[str, Profile | None] = {}
         self._online_at_s: float | None = None
         self._shown: SessionView | None = None
 

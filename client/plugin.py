@@ -9,7 +9,7 @@ See docs/client.md for the events, the Python interface and an example.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
@@ -23,12 +23,18 @@ from slixmpp.xmlstream.tostring import tostring
 
 from client.contact import Contact
 from client.events import Happening, MessageReceived, SessionView
-from client.stanzas import FEATURES, MAX_BODY_OCTETS, NS_ESESSION, Stanza
+from client.stanzas import FEATURES, MAX_BODY_OCTETS, NS_ESESSION, NS_STANZA_ENCRYPTION, NS_STANZA_ID, Stanza
 from client.store import KeptMessage, SqliteStore, Store
 from client.surroundings import ContactSettings
+from crypto.esession.profiles import Profile
 from crypto.xml import CLIENT, Element, MalformedXml, parse, sanitise_text
 
 MAX_STANZA_OCTETS = 1 << 20
+
+
+def announced_profile(features: Collection[str]) -> Profile | None:
+    """Who announces all of this is younger than the deployed implementation, and reads the XEPs by the letter."""
+    return Profile.LETTER if {NS_ESESSION, NS_STANZA_ENCRYPTION, NS_STANZA_ID} <= set(features) else None
 
 
 class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
@@ -58,7 +64,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         self._timer: asyncio.TimerHandle | None = None
         self._online = False
         self._questions: set[asyncio.Task[None]] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, Profile | None] = {}
         self._asking: set[str] = set()
         self._available_peers: set[str] = set()
         self._awaiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -256,14 +262,14 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
                 self._asking.discard(peer.full)
             if NS_ESESSION not in info["disco_info"]["features"]:
                 return
-            self._asked.add(peer.full)
+            self._asked[peer.full] = announced_profile(info["disco_info"]["features"])
         if peer.full in self._available_peers and (peer.bare in self._contacts or self._welcome(peer)):
-            self._contact(peer).appeared(peer.full)
+            self._contact(peer).appeared(peer.full, self._asked[peer.full])
             self._again()
 
     def _unavailable(self, presence: Presence) -> None:
         peer = presence["from"]
-        self._asked.discard(peer.full)
+        self._asked.pop(peer.full, None)
         self._available_peers.discard(peer.full)
         if peer.bare in self._contacts:
             self._contacts[peer.bare].disappeared(peer.full)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rig.lines import ClientFailed, Event, LineClient
-from rig.prosody import XmppAccount
 from rig.services import ROOT
+from rig.xmpp import XmppAccount
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from rig.prosody import Component, XmppAccount
 from rig.services import ROOT, Service, ServiceFailed, quiet_environment
 from rig.synapse import MatrixAccount
+from rig.xmpp import Component, XmppAccount
 
 SCRIPT = Path(sys.executable).parent / "lockgate"
 _MODULES = {"gateway": "bridge.gateway", "enclave": "crypto.enclave"}

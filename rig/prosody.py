@@ -1,15 +1,14 @@
 """Prosody from the Debian package, with its own configuration, data and certificates in a temporary folder."""
 
-import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from rig.certificates import make_certificates
-from rig.services import Service, ServiceFailed, answers, free_port
+from rig.services import ServiceFailed, answers
+from rig.xmpp import HOST, Component, XmppAccount, XmppServer
 
-HOST = "xmpp.localhost"
+__all__ = ["HOST", "Component", "Prosody", "XmppAccount"]
+
 _MODULES = [
     "roster",
     "saslauth",
@@ -65,48 +64,21 @@ VirtualHost "{host}"
 """
 
 
-@dataclass(frozen=True)
-class Component:
-    """An external component the server expects: its domain, the port it connects to, and its secret."""
-
-    jid: str
-    port: int
-    secret: str = field(repr=False)
-    host: str = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class XmppAccount:
-    """An account with what a client needs to log in (STARTTLS, certificate signed by `authority`)."""
-
-    jid: str
-    password: str = field(repr=False)
-    host: str
-    port: int
-    authority: Path
-
-
 def _quoted(name: str) -> str:
     """A file name as Prosody's internal storage writes it: everything but ASCII letters and digits as %xx."""
     return "".join(chr(c) if chr(c).isascii() and chr(c).isalnum() else f"%{c:02x}" for c in name.encode())
 
 
-class Prosody(Service):
-    """One server with one host and a pool of components; `component()` hands out one not yet used."""
+class Prosody(XmppServer):
+    """One Prosody; accounts are files that it reads when somebody logs in."""
 
     name = "prosody"
+    title = "Prosody"
 
     def __init__(self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info") -> None:
-        super().__init__(folder)
-        self.host, self.level = host, level
-        self.c2s_port, self.component_port = free_port(), free_port()
-        self.authority = make_certificates(folder / "certificates", host).authority
+        super().__init__(folder, components=components, host=host)
+        self.level = level
         (folder / "data").mkdir(mode=0o700, exist_ok=True)
-        self._pool = [
-            Component(f"matrix{number or ''}.{host}", self.component_port, secrets.token_hex(16))
-            for number in range(components)
-        ]
-        self._unused = list(self._pool)
         self._write_config()
 
     def _write_config(self) -> None:
@@ -118,7 +90,7 @@ class Prosody(Service):
             modules=", ".join(f'"{name}"' for name in _MODULES),
             host=self.host,
         )
-        for component in self._pool:
+        for component in self.pool:
             text += f'Component "{component.jid}"\n  component_secret = "{component.secret}"\n'
         path = self.folder / "prosody.cfg.lua"
         path.touch(0o600)
@@ -141,16 +113,7 @@ class Prosody(Service):
         text = own.read_text("utf-8", "replace") if own.exists() else ""
         return "\n".join([super().log_end(lines), *text.splitlines()[-lines:]])
 
-    def component(self) -> Component:
-        """A component domain nobody was given before."""
-        if not self._unused:
-            raise ServiceFailed("no component domain is left; start Prosody with a larger pool")
-        return self._unused.pop(0)
-
-    def account(self, user: str, password: str | None = None) -> XmppAccount:
-        """Create an account (at once usable, no restart)."""
-        password = password or secrets.token_hex(12)
+    def _register(self, user: str, password: str) -> None:
         folder = self.folder / "data" / _quoted(self.host) / "accounts"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / f"{_quoted(user)}.dat").write_text(f'return {{ ["password"] = "{password}"; }};\n')
-        return XmppAccount(f"{user}@{self.host}", password, "127.0.0.1", self.c2s_port, self.authority)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rig.alice import Alice
 from rig.bob.client import Bob
 from rig.lockgate import Lockgate, Tenant
 from rig.prosody import Prosody
-from rig.services import ServiceFailed
+from rig.services import ROOT, ServiceFailed
 from rig.synapse import Synapse
 from rig.tap import Tap
 
@@ -72,6 +73,15 @@ class Scene:
     async def room(self, *, timeout_s: float = 60.0) -> str:
         """The direct room in which Bob and the gateway's user are."""
         return await self.bob.joined_room(inviter=self.alice_matrix.user_id, timeout_s=timeout_s)
+
+    def keep_logs(self, name: str) -> Path:
+        """Copy the logs and the ledger to where they outlive the scene; returns the folder."""
+        kept = ROOT / ".cache" / "logs" / name
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        for path in [*self.folder.rglob("*.log"), *self.folder.rglob("*.trace"), *self.folder.rglob("*.db*")]:
+            shutil.copy(path, kept / path.name)
+        return kept
 
     async def close(self) -> None:
         """End the clients, then the gateway, then the taps."""

@@ -105,7 +105,9 @@ def _take(step: Step, event: OlmEvent, device: Device) -> None:
     """Believe an event once its sender is bound to a device of the user's (second check of the list)."""
     if device.ed25519 != event.signing_key:
         raise WrongParty
-    if event.type == ROOM_KEY:
+    if event.type == ROOM_KEY and event.sender == step.account.far_addresses.get("matrix"):
+        step.report("room-key-own")  # what the user's other devices write is not bridged
+    elif event.type == ROOM_KEY:
         _room_key(step, event, device)
     elif event.type != "m.dummy":
         step.report("olm-unsupported")

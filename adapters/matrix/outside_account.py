@@ -15,6 +15,7 @@ from adapters.matrix.outside_login import Login, LoginFailed
 from adapters.matrix.outside_rooms import Rooms, RoomUnreadable
 from adapters.matrix.outside_sync import (
     ROOM_TYPES,
+    TIMELINE_LIMIT,
     Entry,
     Event,
     GapUnfilled,
@@ -119,7 +120,9 @@ class MatrixAccount:
 
     def _noted(self, outcome: Outcome) -> Outcome:
         if outcome.code == names.LOGGED_OUT:
-            self._ready = False  # the sync loop meets the same answer, and logs in again
+            self._ready = False
+            if self._poll is not None:
+                self._poll.cancel()  # the next one meets the same answer, and logs in again
         return outcome
 
     # ------------------------------------------------------------ the loop
@@ -139,6 +142,8 @@ class MatrixAccount:
                 delay = LONGEST_BACKOFF_S if error.final else error.retry_after_s
             except (_Interrupted, GapUnfilled, RoomUnreadable) as error:
                 delay = await self._interrupted(error)
+            except Exception:  # a fault of ours must not end the account's connection for good
+                self.edge.health(self.routes.account, "down", "An unforeseen answer could not be handled.")
             self._ready = False
             failures += 1
             back_off = min(LONGEST_BACKOFF_S, 2.0 ** min(failures, 6) / 4)
@@ -199,7 +204,10 @@ class MatrixAccount:
             self._excluded -= missed
             self._fresh |= missed
             self._filter = None
-        query = {"filter": await self._filter_id(), "timeout": "0" if self._stale else str(POLL_S * 1000)}
+        query = {
+            "filter": await self._filter_id(first=since is None),
+            "timeout": "0" if self._stale else str(POLL_S * 1000),
+        }
         if since is not None:
             query["since"] = since
         path = f"/sync?{urlencode(query)}"
@@ -216,16 +224,19 @@ class MatrixAccount:
     def _wrongly_excluded(self) -> set[str]:
         return {room for _, room in self.rooms.mapped() if room in self._excluded}
 
-    async def _filter_id(self) -> str:
+    async def _filter_id(self, *, first: bool) -> str:
         """The filter, on the server: a list of rooms can be too long for a query."""
-        if self._filter is None:
-            path = f"/user/{quote(self.server.user, safe='')}/filter"
-            reply = await self.server.request("POST", path, sync_filter(self._excluded))
-            found = (reply.object() or {}).get("filter_id") if reply.ok else None
-            if not isinstance(found, str):
-                raise _Interrupted(reply)
+        if self._filter is not None:
+            return self._filter
+        path = f"/user/{quote(self.server.user, safe='')}/filter"
+        wanted = sync_filter(self._excluded, limit=1 if first else TIMELINE_LIMIT)
+        reply = await self.server.request("POST", path, wanted)
+        found = (reply.object() or {}).get("filter_id") if reply.ok else None
+        if not isinstance(found, str):
+            raise _Interrupted(reply)
+        if not first:
             self._filter = found
-        return self._filter
+        return found
 
     async def _direct_news(self, sync: Sync) -> None:
         for raw in sync.account_data.events:

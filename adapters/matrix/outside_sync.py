@@ -129,11 +129,11 @@ def membership(event: Event) -> str:
     return found.membership if found is not None else ""
 
 
-def sync_filter(excluded: Iterable[str]) -> bytes:
+def sync_filter(excluded: Iterable[str], *, limit: int = TIMELINE_LIMIT) -> bytes:
     """The filter: no presence, typing or receipts, only the event types that are used, and not these rooms."""
     room = {
         "not_rooms": sorted(excluded),
-        "timeline": {"limit": TIMELINE_LIMIT, "types": list(TIMELINE_TYPES), "lazy_load_members": True},
+        "timeline": {"limit": limit, "types": list(TIMELINE_TYPES), "lazy_load_members": True},
         "state": {"types": list(ROOM_TYPES), "lazy_load_members": True},
         "ephemeral": {"types": []},
         "account_data": {"types": []},

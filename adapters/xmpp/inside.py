@@ -12,7 +12,6 @@ from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
 from adapters.xmpp.inside_state import Leg, Line, Queued
 from adapters.xmpp.names import (
     ERROR,
-    MAX_JID,
     MAX_RESOURCES,
     NETWORK,
     PLAIN,
@@ -22,6 +21,7 @@ from adapters.xmpp.names import (
     Resources,
     address_of,
     bare,
+    is_sane,
 )
 from bridge.wire.link import Input
 from crypto.esession.conversation import Conversation, Payload, confirm, kind_of, thread_of
@@ -142,7 +142,7 @@ class XmppInside:
             step.report("stanza-malformed")
             return
         peer, to = stanza.attribute("from") or "", stanza.attribute("to") or ""
-        if stanza.namespace != CLIENT or stanza.name != "message" or not _is_sane(peer) or not _is_sane(to):
+        if stanza.namespace != CLIENT or stanza.name != "message" or not is_sane(peer) or not is_sane(to):
             step.report("stanza-malformed")
         elif bare(peer) != bare(step.account.near_address):
             step.report("stanza-of-another")
@@ -160,6 +160,9 @@ class XmppInside:
         except ValueError:
             step.report("presence-malformed")
             return
+        # A snapshot may name anybody: sessions are for the account's own user.
+        own = bare(step.account.near_address)
+        heard = Resources(tuple(r for r in heard.available if bare(r[0]) == own), heard.complete)
         before = dict(_resources(step).available)
         now = dict(heard.available)
         missing = before.keys() - now.keys()
@@ -221,16 +224,6 @@ def _not_found(step: Step, stanza: Element, peer: str, to: str) -> None:
 def _contact(step: Step, to: str) -> ContactPolicy | None:
     alias = bare(to)
     return next((c for c in step.account.contacts if bare(c.alias) == alias), None)
-
-
-def _is_sane(jid: str) -> bool:
-    """Whether an address is one that may be handed back across the wall."""
-    return len(jid) > 0 and len(address_of_or_empty(jid)) <= MAX_JID
-
-
-def address_of_or_empty(jid: str) -> str:
-    """The text of its address; too long when it is no JID."""
-    return address_of(jid).v if len(jid) <= MAX_JID // 3 else "x" * (MAX_JID + 1)
 
 
 def _resources(step: Step) -> Resources:

@@ -76,7 +76,7 @@ class LegStep:
     @property
     def terms(self) -> Terms:
         """What may truthfully be agreed (docs/decisions/0032-disclosure-and-logging.md)."""
-        hidden = self.contact.require.meets(Assurance.END_TO_END_NO_FORWARD_SECRECY)
+        hidden = self.contact.require in (Assurance.END_TO_END, Assurance.END_TO_END_NO_FORWARD_SECRECY)
         return _NEVER_DISCLOSED if hidden else _MAY_BE_DISCLOSED
 
     # ---------------------------------------------------------------- what goes out

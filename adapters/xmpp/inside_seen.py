@@ -2,13 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import blake2b
 
 from adapters.xmpp.inside_state import CHUNK, CHUNKS, SeenChunk, SeenLast, SeenMessage
 from crypto.records import Records
 
+_MARK = 8
+
 
 def find(records: Records, contact: str, id_: str) -> SeenMessage | None:
     """The message of that id."""
+    last = records.get(f"seen-last/{contact}", SeenLast)
+    if last is None:
+        return None
+    newest = records.get(_name(contact, last.number), SeenChunk)
+    if (newest is None or id_ not in newest.ids) and _mark(id_) not in last.older:
+        return None
     for _, chunk in _newest_first(records, contact):
         if id_ in chunk.ids:
             return chunk.messages[chunk.ids.index(id_)]
@@ -27,12 +36,14 @@ def remember(records: Records, contact: str, id_: str, message: SeenMessage) -> 
     """Keep a message; beyond the last 512, the oldest are forgotten."""
     last = records.get(f"seen-last/{contact}", SeenLast)
     number = last.number if last else 0
-    chunk = records.get(_name(contact, number), SeenChunk)
-    if chunk is not None and len(chunk.ids) >= CHUNK:
-        number, chunk = number + 1, None
-        records.delete(_name(contact, number - CHUNKS - 1))
-    if chunk is None:
+    chunk = records.get(_name(contact, number), SeenChunk) or SeenChunk((), ())
+    if last is None:
         records.put(f"seen-last/{contact}", SeenLast(number))
+    elif len(chunk.ids) >= CHUNK:
+        number += 1
+        records.delete(_name(contact, number - CHUNKS - 1))
+        older = last.older + b"".join(map(_mark, chunk.ids))
+        records.put(f"seen-last/{contact}", SeenLast(number, older[-CHUNKS * CHUNK * _MARK :]))
         chunk = SeenChunk((), ())
     records.put(_name(contact, number), SeenChunk((*chunk.ids, id_), (*chunk.messages, message)))
 
@@ -58,6 +69,10 @@ def _newest_first(records: Records, contact: str) -> Iterator[tuple[str, SeenChu
         chunk = records.get(name, SeenChunk)
         if chunk is not None:
             yield name, chunk
+
+
+def _mark(id_: str) -> bytes:
+    return blake2b(id_.encode(), digest_size=_MARK).digest()
 
 
 def _name(contact: str, number: int) -> str:

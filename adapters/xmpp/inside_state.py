@@ -209,6 +209,10 @@ class SeenChunk:
 
 @dataclass(frozen=True, slots=True)
 class SeenLast:
-    """Number of the newest chunk."""
+    """Number of the newest chunk, and a mark of eight octets for each id in the older ones.
+
+    Most ids are new: that one is in none of the older chunks is seen without reading them.
+    """
 
     number: int
+    older: bytes = b""

@@ -79,7 +79,9 @@ QUIET = frozenset({NEGOTIATE, ENCRYPTED, ERROR, NOTICE, RECEIPT, SUBSCRIBE})
 """That the server took one of these says nothing about the user's client, which answers for itself."""
 
 # ---------------------------------------------------------------- addresses
+MAX_JID = 1023
 _UNFIT = re.compile(r"[%\x00-\x20\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
 
 
@@ -94,6 +96,11 @@ def jid_of(address: Address) -> str:
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), address.v)
 
 
+def is_sane(jid: str) -> bool:
+    """Whether a JID can cross the wall: not too long, in characters that exist."""
+    return 0 < len(jid) <= MAX_JID and not _SURROGATE.search(jid) and len(_UNFIT.sub("%00", jid)) <= MAX_JID
+
+
 def bare(jid: str) -> str:
     """The bare JID, in lower case: local part and domain are compared without regard to case."""
     return jid.partition("/")[0].lower()
@@ -101,7 +108,6 @@ def bare(jid: str) -> str:
 
 # ---------------------------------------------------------------- the presence snapshot
 MAX_RESOURCES = 64
-MAX_JID = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,6 @@ class Resources:
 
 def _resource(entry: object) -> tuple[str, bool]:
     match entry:
-        case [str(jid), bool(able)] if 0 < len(jid) <= 3 * (MAX_JID + 1) and "/" in jid:
+        case [str(jid), bool(able)] if is_sane(jid) and "/" in jid:
             return jid, able
     raise ValueError("not a resource in a snapshot")

@@ -20,6 +20,7 @@ app = typer.Typer(
     help="A gateway between end-to-end-encrypted XMPP and Matrix. Messages that enter encrypted leave encrypted.",
     epilog=EPILOG,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -35,7 +36,7 @@ ContactName = Annotated[str, typer.Argument(metavar="CONTACT", help="The contact
 DEFAULT_CONFIG = Path("config.yaml")
 
 
-@app.command()
+@app.command(short_help="Run the gateway until it is stopped.")
 def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reads the contacts anew."""
     from bridge.supervisor import run as run_supervisor
@@ -43,7 +44,7 @@ def run(config: ConfigFile = DEFAULT_CONFIG) -> None:
     raise typer.Exit(run_supervisor(config))
 
 
-@app.command()
+@app.command(short_help="Check the configuration and every connection.")
 def check(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """Check the configuration, then every connection it describes: one line per hop, the broken one named."""
     from bridge.cli.check import check as run_check
@@ -52,6 +53,7 @@ def check(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
 
 
 @app.command(
+    short_help="Chat with a contact over encrypted sessions.",
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )
@@ -61,7 +63,7 @@ def chat(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "client.chat", *context.args])  # noqa: S606
 
 
-@app.command()
+@app.command(short_help="Show how a running gateway stands.")
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """How a running gateway stands: processes, connections, and each leg's encryption."""
     from bridge.cli.status import show_status
@@ -69,7 +71,7 @@ def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     show_status(config, as_json=json)
 
 
-@app.command()
+@app.command(short_help="Show the newest messages and their stages.")
 def trace(
     config: ConfigFile = DEFAULT_CONFIG,
     message: Annotated[int | None, typer.Option("--message", help="Only the message with this number.")] = None,
@@ -83,7 +85,7 @@ def trace(
     show_traces(config, message=message, account=account, limit=limit, as_json=json)
 
 
-@app.command()
+@app.command(short_help="Show what was set aside, and why.")
 def parked(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """What was set aside, and why."""
     from bridge.cli.traces import show_parked
@@ -91,7 +93,7 @@ def parked(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     show_parked(config, as_json=json)
 
 
-@app.command()
+@app.command(short_help="Make a sealing key.")
 def keygen(file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to put the key; must not exist.")]) -> None:
     """Make a sealing key. Keep a copy in a safe place: without it the gateway's stored state cannot be read."""
     from bridge.cli.keygen import make_key
@@ -113,7 +115,7 @@ def version() -> None:
     output.line(f"lockgate {number}")
 
 
-@trust_app.command("show")
+@trust_app.command("show", short_help="Show each leg's string, and what was verified.")
 def trust_show(
     account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account.")] = None,
     config: ConfigFile = DEFAULT_CONFIG,
@@ -125,7 +127,7 @@ def trust_show(
     show_trust(config, account, as_json=json)
 
 
-@trust_app.command("verify")
+@trust_app.command("verify", short_help="Compare a session's string, and remember it.")
 def trust_verify(
     account: AccountName,
     contact: ContactName,
@@ -139,7 +141,7 @@ def trust_verify(
     verify(config, account, contact, network=network, sas=sas)
 
 
-@trust_app.command("distrust")
+@trust_app.command("distrust", short_help="Take a verification back.")
 def trust_distrust(
     account: AccountName,
     contact: ContactName,

@@ -15,6 +15,7 @@ from bridge.errors import OperatorError, Problem, WorldError
 SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer")
 _REFUSALS = {
     "no-session": ("no session is active", "Wait until the user has written, then compare again."),
+    "other-session": ("the session was replaced meanwhile", "Compare the new string: lockgate trust show"),
     "unknown": ("the enclave does not know this leg", "See: lockgate trust show"),
     "no-answer": ("the enclave does not answer", "See: lockgate status"),
 }
@@ -67,6 +68,8 @@ def _agreed(shown: str, given: str | None) -> bool:
 
 def _decide(config: Config, leg: dict[str, Any], decision: str) -> None:
     order = {"op": "trust", "decision": decision, **{name: leg[name] for name in ("account", "contact", "network")}}
+    if decision == "verify":
+        order["sas"] = leg["sas"]
     code = str(ask(config.admin_socket, order).get("code", "no-reply"))
     if code != "ok":
         found, remedy = _REFUSALS.get(code, (f"the enclave answered “{output.safe(code)}”", "See: lockgate trust show"))

@@ -62,6 +62,9 @@ class AskStatus(Strict):
     nonce: int = Field(ge=0, lt=1 << 53)
 
 
+SasText = Annotated[str, StringConstraints(pattern=r"^[a-z0-9 ]{1,64}$")]
+
+
 class TrustDecision(Strict):
     """The operator decided about a contact's leg."""
 
@@ -71,6 +74,8 @@ class TrustDecision(Strict):
     contact: ContactId
     network: Name
     decision: Literal["verify", "distrust"]
+    sas: SasText | None = None
+    """The string that was compared, where the leg has one: the decision holds for no other session."""
 
 
 ToEnclaveControl = Annotated[EnclaveConfigure | EnclaveRemap | AskStatus | TrustDecision, Field(discriminator="t")]
@@ -108,7 +113,7 @@ class Leg(Strict):
     assurance: AssuranceName
     state: Name
     verified: bool
-    sas: Annotated[str, StringConstraints(pattern=r"^[a-z0-9 ]{1,64}$")] | None
+    sas: SasText | None
     peer: AddressText | None
     waiting: int = Field(ge=0)
 

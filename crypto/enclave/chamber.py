@@ -1,5 +1,6 @@
 """The chamber: all accounts in memory, and what each permitted request does. No I/O: frames in, frames out."""
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -37,6 +38,15 @@ def policy_of(account: control.AccountMap) -> AccountPolicy:
             ContactPolicy(c.id, c.network, c.address, c.alias, Assurance(c.require)) for c in account.contacts
         ),
     )
+
+
+def _compared(account: Account, decision: control.TrustDecision) -> bool:
+    """Whether the session that stands now is the one whose string the operator compared."""
+    if decision.decision != "verify":
+        return True
+    at = (decision.contact, decision.network)
+    strings = [leg.sas for leg in account.status() if (leg.contact, leg.network) == at and leg.sas is not None]
+    return not strings or (decision.sas is not None and hmac.compare_digest(strings[0], decision.sas))
 
 
 @dataclass(slots=True)
@@ -156,6 +166,8 @@ class Chamber:
             return "unknown-account" if account is None else "unknown-contact", []
         if decision.network not in account.networks():
             return "unknown-network", []
+        if not _compared(account, decision):
+            return "other-session", []
         codes: list[str] = []
 
         def order(step: HalfStep) -> None:

@@ -5,9 +5,9 @@ Keys, all from the operator's sealing key (32 octets) by HKDF-SHA256, separate f
 - record key: AES-256-GCM, separate for every run of the process by a random salt of 16 octets that is part of
   the sealed record; so the random 96-bit nonces of one key never come near their limit.
 - name key: keyed BLAKE2b of 16 octets turns record names into opaque ones.
-- set key: keyed BLAKE2b of 32 octets over (opaque name, version, nonce and tag) of a record. The sum of these values over all
-  records of an account, modulo 2^256, is kept in the root record: a record that was changed, removed, added or
-  put back in an older version changes the sum.
+- set key: keyed BLAKE2b of 32 octets over (opaque name, version, nonce and tag) of a record. The sum of
+  these values over all records of an account, modulo 2^256, is kept in the root record: a record that was changed,
+  removed, added or put back in an older version changes the sum.
 
 A sealed record is `salt (16) || nonce (12) || ciphertext and tag`. Account, opaque name and version are
 authenticated with it; the plain name is sealed inside it.

@@ -109,11 +109,11 @@ def receive(
 ) -> Outcome:
     """Take a `<message/>` stanza of the thread. `conversation`: what is remembered for it, None for nothing.
 
-    Nothing that a peer sends raises. Raises Misuse for a stanza that is not ours (`kind_of` is None).
+    Nothing that a peer sends raises. A stanza that is not ours (`kind_of` is None) is ignored.
     """
     payload = kind_of(stanza)
     if payload is None:
-        raise Misuse("the stanza is no part of a session")
+        return Outcome(Event.IGNORED, conversation)
     thread = (thread_of(stanza) or "") if conversation is None else conversation.thread
     arrival = Arrival(stanza, payload, thread, terms, retained, draw)
     stage = Stage.NONE if conversation is None else conversation.stage

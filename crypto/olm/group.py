@@ -1,12 +1,12 @@
 """Megolm: one device to all devices of a room (spec: m.megolm.v1.aes-sha2)."""
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 from vodozemac import GroupSession, InboundGroupSession, MegolmMessage, SessionKey
 
 from crypto.olm.canonical import decoded
+from crypto.olm.contained import contained
 from crypto.olm.device import MEGOLM, Device
 from crypto.olm.errors import Malformed, TooLarge, Undecryptable, UnknownAlgorithm, WrongParty
 from crypto.olm.keys import ed25519
@@ -117,7 +117,7 @@ def sealed_event(content: bytes | msgspec.Raw) -> SealedEvent:
     session_id = ed25519(parsed.session_id).to_base64()  # a session is named by its signing key
     if session_id != parsed.session_id:
         raise Malformed
-    with suppress(ValueError):
+    with contained():
         return SealedEvent(session_id, MegolmMessage.from_base64(parsed.ciphertext))
     raise Malformed
 
@@ -136,13 +136,13 @@ def opened_event(session: InboundGroupSession, event: SealedEvent, room_id: str)
 
 
 def _decrypted(session: InboundGroupSession, message: MegolmMessage) -> tuple[bytes, int]:
-    with suppress(ValueError):
+    with contained():
         result = session.decrypt(message)
         return result.plaintext, result.message_index
     raise Undecryptable
 
 
 def _inbound(session_key: str) -> InboundGroupSession:
-    with suppress(ValueError):
+    with contained():
         return InboundGroupSession(SessionKey(session_key))
     raise Malformed

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from vodozemac import Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature
 
+from crypto.olm.contained import contained
 from crypto.olm.errors import BadSignature, Malformed
 
 
@@ -22,14 +23,16 @@ def unb64(text: str) -> bytes:
 
 def curve25519(text: str) -> Curve25519PublicKey:
     """The key. Raises Malformed."""
-    with suppress(ValueError):
-        return Curve25519PublicKey.from_base64(text)
+    octets = _sized(text, 32)
+    with contained():
+        return Curve25519PublicKey.from_bytes(octets)
     raise Malformed
 
 
 def ed25519(text: str) -> Ed25519PublicKey:
     """The key. Raises Malformed."""
-    with suppress(ValueError):
+    _sized(text, 32)  # vodozemac 0.10 panics on a longer one
+    with contained():
         return Ed25519PublicKey.from_base64(text)
     raise Malformed
 
@@ -37,7 +40,15 @@ def ed25519(text: str) -> Ed25519PublicKey:
 def require_signature(key: str, message: bytes, signature: str) -> None:
     """Return when the signature by that Ed25519 key covers the message; raises BadSignature or Malformed."""
     public = ed25519(key)
-    with suppress(ValueError):
+    _sized(signature, 64)
+    with contained():
         public.verify_signature(message, Ed25519Signature.from_base64(signature))
         return
     raise BadSignature
+
+
+def _sized(text: str, size: int) -> bytes:
+    octets = unb64(text)
+    if len(octets) != size:
+        raise Malformed
+    return octets

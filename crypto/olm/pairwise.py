@@ -1,13 +1,13 @@
 """Olm: one device to one device (spec: m.olm.v1.curve25519-aes-sha2)."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 from vodozemac import Account, AnyOlmMessage, Curve25519PublicKey, Session
 
 from crypto.olm.canonical import decoded, decoded_object
+from crypto.olm.contained import contained
 from crypto.olm.device import OLM, Device, OwnDevice, verified_device
 from crypto.olm.errors import Malformed, Undecryptable, UnknownAlgorithm, WrongParty
 from crypto.olm.keys import b64, curve25519, unb64
@@ -102,13 +102,13 @@ def opened(account: Account, sessions: Iterable[Session], message: OlmMessage) -
         matches = pre_key is not None and session.session_matches(pre_key)
         if pre_key is not None and not matches:
             continue
-        with suppress(ValueError):
+        with contained():
             return Opened(session, False, session.decrypt(wire))
         if matches:  # it was founded by this very handshake: a second session from it would accept a replay
             raise Undecryptable
     if pre_key is None:
         raise Undecryptable
-    with suppress(ValueError):
+    with contained():
         session, plaintext = account.create_inbound_session(curve25519(message.sender_key), pre_key)
         return Opened(session, True, plaintext)
     raise Undecryptable
@@ -134,7 +134,7 @@ def checked_event(own: Device, sender: str, message: OlmMessage, plaintext: byte
 
 def outbound_session(account: Account, device: Device, one_time_key: Curve25519PublicKey) -> Session:
     """A new session towards the device. Raises Undecryptable when its keys contribute nothing."""
-    with suppress(ValueError):
+    with contained():
         return account.create_outbound_session(curve25519(device.curve25519), one_time_key)
     raise Undecryptable
 
@@ -162,6 +162,6 @@ def encrypted_for(session: Session, own: OwnDevice, device: Device, kind: str, c
 
 
 def _wire(message: OlmMessage) -> AnyOlmMessage:
-    with suppress(ValueError):
+    with contained():
         return AnyOlmMessage.from_parts(message.type, message.body)
     raise Malformed

@@ -5,10 +5,11 @@ class it is read as: it runs no code.
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol, TypeVar, cast
 
 from vodozemac import Account, GroupSession, InboundGroupSession, Session
+
+from crypto.olm.contained import contained
 
 T = TypeVar("T")
 PICKLE_KEY_SIZE = 32
@@ -49,6 +50,6 @@ def decode(data: bytes, kind: type[T], key: bytes) -> T:
     """The object of that kind. Raises BadPickle for a wrong key, a damaged pickle or an unknown kind."""
     load = KINDS.get(kind)
     if load is not None:
-        with suppress(ValueError):
+        with contained():
             return cast(T, load(data.decode("ascii"), key))
     raise BadPickle

@@ -64,6 +64,13 @@ def test_the_enclave_is_filtered_and_has_no_privileges(running: Running) -> None
         assert int(seen[name], 16) == 0, name
 
 
+def test_the_gateway_cannot_trace_other_processes_even_as_root(running: Running) -> None:
+    seen = fields(pid_of(running, "gateway"))
+    assert seen["NoNewPrivs"] == "1"
+    for name in ("CapPrm", "CapEff", "CapAmb"):
+        assert int(seen[name], 16) & ~0x2 == 0, name
+
+
 @root_only
 def test_the_enclave_is_not_root(running: Running) -> None:
     assert set(fields(pid_of(running, "enclave"))["Uid"].split()) == {"65534"}

@@ -158,6 +158,21 @@ def test_sighup_names_what_needs_a_restart(running: Running) -> None:
     assert [event["where"] for event in running.events("supervisor.restart-needed")] == ["xmpp"]
 
 
+def test_sighup_does_not_take_on_a_network_whose_adapter_is_not_loaded(running: Running) -> None:
+    text = running.config.read_text().replace("loopback: {user: alice}", "MATRIX\n    loopback: {user: alice}")
+    (running.folder / "secrets" / "password").touch(0o600)
+    (running.folder / "secrets" / "password").write_text("x\n")
+    matrix = 'matrix: {user: "@alice:localhost", password_file: secrets/password}'
+    text = text.replace("require: none", "require: none, network: loopback").replace("MATRIX", matrix)
+    running.config.write_text(f"matrix: {{homeserver: http://127.0.0.1:9}}\n{text}")
+    running.signal(signal.SIGHUP)
+    until(lambda: bool(running.events("supervisor.reload-refused")), "the refusal")
+    assert running.events("supervisor.reload-refused")[0]["detail"] == "a restart is needed"
+    running.child("enclave").kill()
+    until(lambda: running.restarts()["enclave"] == 1, "a restart")
+    running.ready()
+
+
 def confined(*names: str) -> list[str]:
     return [sys.executable, "-m", "tests.boundary.confined", ",".join(names), "--"]
 

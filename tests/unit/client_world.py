@@ -11,6 +11,7 @@ from client.events import Happening, MessageDelivered, MessageFailed, MessageRec
 from client.stanzas import Stanza
 from client.store import KeptMessage, SqliteStore, Store
 from client.surroundings import ContactSettings
+from crypto.esession.profiles import Profile
 from crypto.esession.terms import Terms
 from crypto.xml import Element, parse
 
@@ -108,6 +109,7 @@ class World:
     flying: list[Flying] = field(default_factory=list)
     carried: list[Flying] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    profile: Profile | None = Profile.LETTER
     alice: Side = field(init=False)
     bob: Side = field(init=False)
 
@@ -118,7 +120,7 @@ class World:
         """Both are online and see each other."""
         for side, other in ((self.alice, self.bob), (self.bob, self.alice)):
             side.contact.online()
-            side.contact.appeared(other.full)
+            side.contact.appeared(other.full, self.profile)
         return self
 
     def restart(self, side: Side) -> Side:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adapters.inside_api import InsideHalf
+from adapters.inside_api import InsideHalf, LegStatus
 from adapters.loopback.inside import LoopbackInside
 from bridge.wire import control, link
 from bridge.wire.link import Carry, Remember, SealedRecord, Stepped
 from bridge.wire.values import Code, Sealed
 from crypto.enclave.chamber import Chamber, Misuse
 from crypto.enclave.register import ROW_SIZE, Register
+from crypto.message import Assurance
 from tests.unit.paper import PaperInside
 
 KEY = bytes(range(32))
@@ -283,6 +284,17 @@ def test_a_trust_decision_is_a_step_of_its_own(bench: Bench) -> None:
     assert (code, stepped.position) == ("ok", 0)
     assert stepped.remembers
     assert bench.chamber.decide(decision.model_copy(update={"contact": "eve"})) == ("unknown-contact", [])
+
+
+def test_a_verification_holds_only_for_the_session_whose_string_was_compared(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leg = LegStatus("echo", "paper", Assurance.END_TO_END, "active", sas="abc12")
+    monkeypatch.setattr(PaperInside, "status", lambda *_: [leg])
+    decision = control.TrustDecision(nonce=1, account="alice", contact="echo", network="paper", decision="verify")
+    assert bench.chamber.decide(decision) == ("other-session", [])
+    assert bench.chamber.decide(decision.model_copy(update={"sas": "abc13"})) == ("other-session", [])
+    assert bench.chamber.decide(decision.model_copy(update={"sas": "abc12"}))[0] == "ok"
 
 
 def test_nothing_of_the_state_is_readable_in_sealed_records(bench: Bench) -> None:

@@ -132,6 +132,7 @@ def test_a_string_that_is_the_same_verifies_the_leg_it_belongs_to(gateway: Gatew
         "op": "trust",
         "decision": "verify",
         "account": "alice",
+        "sas": "7x2k9",
         "contact": "bob",
         "network": "xmpp",
     }

@@ -10,6 +10,7 @@ from client.delivery import DeliveryTimes
 from client.events import MessageReceived, PlainReceived, SessionEnded, SessionRefused
 from client.stanzas import Stanza
 from client.store import KeptMessage
+from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
 from crypto.xml import parse
 from tests.unit.client_world import ALICE, BOB, SETTINGS, Flying, Side, World
@@ -65,6 +66,22 @@ def test_nothing_of_the_text_is_on_the_network(world: World) -> None:
     world.alice.say("MARKER-7f3")
     world.run()
     assert all(b"MARKER" not in flying.stanza.octets() for flying in world.carried)
+
+
+@pytest.mark.parametrize("profile", list(Profile)[:2])
+def test_both_profiles_carry_texts_through_every_kind_of_loss(profile: Profile) -> None:
+    world = World(profile=profile).meet()
+    world.alice.say("one")
+    world.run()
+    assert world.alice.contact.view().profile == profile
+    world.bob.say("two")
+    world.alice.say("three")
+    world.flying.clear()
+    world.wait(60)
+    world.alice.contact.end()
+    world.bob.say("four")
+    world.wait(60)
+    assert (world.alice.bodies, world.bob.bodies) == (["two", "four"], ["one", "three"])
 
 
 def test_verification_is_carried_into_the_next_session_by_the_retained_secret(world: World) -> None:

@@ -427,9 +427,9 @@ def test_sending_without_a_session_is_our_mistake() -> None:
         confirm(alice.conversation, Retained())
 
 
-def test_a_stanza_that_is_not_ours_is_our_callers_mistake() -> None:
-    with pytest.raises(Misuse):
-        receive(None, plain("<body>hi</body>"), terms=FAST, retained=Retained(), draw=End("a").draw)
+def test_a_stanza_that_is_not_ours_is_ignored() -> None:
+    out = receive(None, plain("<body>hi</body>"), terms=FAST, retained=Retained(), draw=End("a").draw)
+    assert (out.event, out.conversation, out.replies) == (Event.IGNORED, None, ())
     assert kind_of(ssn_form("form", form_type="urn:other")) is None
 
 

@@ -235,6 +235,7 @@ async def test_an_account_whose_state_is_not_accepted_waits_and_the_others_go_on
     await bench.arrive(b"goes", account="bob")
     await bench.until(lambda: bodies(enclave) == [b"goes"] and bench.worker.idle)
     assert bench.ledger.waiting == 1
+    assert bench.health == ["state-refused"]
     better = FakeEnclave()
     bench.attach(better)
     await bench.until(lambda: bodies(better) == [b"waits"])

@@ -142,7 +142,7 @@ def test_a_message_is_sent_once_per_session_under_the_same_id() -> None:
     site.alice.end()
     site.run()
     site.wait(10)
-    ids = [c.values["id"].v for c in site.sent(ENCRYPTED) if c.values["id"].v.startswith("m-")]
+    ids = [id_ for id_ in site.stanza_ids() if id_.startswith("m-")]
     assert len(ids) == 2
     assert len(set(ids)) == 1
     assert (site.alice.shown, site.alice.repeats) == (["one"], 1)
@@ -283,8 +283,8 @@ def test_messages_arrive_in_order_and_no_more_than_the_window_are_under_way() ->
         site.message(f"m{n}", f"${n}")
     site.run()
     assert len(site.alice.shown) == 32
-    for c in site.sent(ENCRYPTED):
-        site.alice.put(receipt(c.values["id"].v))
+    for id_ in site.stanza_ids():
+        site.alice.put(receipt(id_))
     site.alice.receipts = True
     site.run()
     assert site.alice.shown == [f"m{n}" for n in range(100)]
@@ -310,7 +310,7 @@ def test_a_plain_receipt_counts_from_a_deployed_peer_only() -> None:
         site.alice.receipts = False
         site.message("one", "$1")
         site.run()
-        id_ = site.sent(ENCRYPTED)[-1].values["id"].v
+        id_ = site.stanza_ids()[-1]
         site.alice.write(receipt(id_), kind=None, thread=site.alice.current, id_="r")
         site.run()
         assert site.step.done == counts

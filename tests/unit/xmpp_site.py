@@ -52,6 +52,8 @@ class Alice:
     events: list[Event] = field(default_factory=list)
     current: str | None = None
     outbox: list[bytes] = field(default_factory=list)
+    unacknowledged: dict[str, str] = field(default_factory=dict)
+    """What `tell` was given, by id: sent again in every new session until it is acknowledged."""
     _seen: set[str] = field(default_factory=set)
     _drawn: int = 0
 
@@ -82,6 +84,12 @@ class Alice:
         if origin:
             parts.append(element(NS_STANZA_ID, "origin-id", id=id_))
         self.put(b"".join(serialize(p, inherited=CLIENT) for p in parts), id_, thread)
+
+    def tell(self, body: str, id_: str) -> None:
+        """Send a message and keep it until it is acknowledged."""
+        self.unacknowledged[id_] = body
+        if self.current is not None:
+            self.say(body, id_)
 
     def put(self, content: bytes, id_: str = "x", thread: str | None = None) -> None:
         """Send encrypted content."""
@@ -117,15 +125,19 @@ class Alice:
             self.retained = outcome.retained
         if outcome.conversation is None:
             self.conversations.pop(thread, None)
-            if self.current == thread:
-                self.current = None
         else:
             self.conversations[thread] = outcome.conversation
+        active = [t for t, c in self.conversations.items() if c.active]
+        if self.current not in active:
+            self.current = active[-1] if active else None
         if outcome.event is Event.ESTABLISHED:
             self.current = thread
         for reply in outcome.replies:
             kind = {Kind.NEGOTIATION: None, Kind.ENCRYPTED: "chat", Kind.ERROR: "error"}[reply.kind]
             self.write(reply.payload, kind=kind, thread=thread, id_=f"a{self._drawn}")
+        if outcome.event is Event.ESTABLISHED:
+            for id_, body in self.unacknowledged.items():
+                self.say(body, id_)
 
     def _content(self, content: tuple[Element, ...]) -> None:
         origin = next((e.attribute("id") for e in content if e.name == "origin-id"), None)
@@ -134,6 +146,7 @@ class Alice:
                 self._body(e.text, origin)
             elif e.name == "received":
                 self.acknowledged.append(e.attribute("id") or "")
+                self.unacknowledged.pop(self.acknowledged[-1], None)
             elif e.name == "error":
                 self.errors.append((origin, e.elements[0].name))
 
@@ -144,7 +157,7 @@ class Alice:
         else:
             self._seen.add(origin)
             self.shown.append(body)
-        if self.receipts:
+        if self.receipts and self.current is not None:
             self.put(receipt(origin))
 
     def _plain(self, stanza: Element) -> None:
@@ -172,6 +185,7 @@ class Site:
         self.alice = Alice()
         self.carried: list[Carried] = []
         self.lost: Callable[[Carried], bool] = lambda _: False
+        self.lost_from_alice: Callable[[bytes], bool] = lambda _: False
         self.acknowledging = True
         self._settled = 0
 
@@ -218,7 +232,8 @@ class Site:
                 if not self.lost(one):
                     self._to_alice(one)
             for octets in written:
-                self.arrive(octets)
+                if not self.lost_from_alice(octets):
+                    self.arrive(octets)
             if self.acknowledging:
                 self._settled += len(fresh)
                 for _contact, message in fresh:
@@ -244,6 +259,10 @@ class Site:
     def sent(self, *requests: str) -> list[Carried]:
         """What was carried so far."""
         return [c for c in self.carried if not requests or c.request in requests]
+
+    def stanza_ids(self, request: str = ENCRYPTED) -> list[str]:
+        """Ids of the stanzas carried so far."""
+        return [str(c.values["id"].v) for c in self.sent(request)]
 
     def established(self, profile: Profile = Profile.LETTER) -> "Site":
         """With a session that Alice asked for."""
