@@ -6,21 +6,22 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON_BIN := .venv/bin
 KEEP ?=
+SERVER ?= prosody
 ARGS ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
 SOURCES := bridge adapters crypto client rig demo tests
 
-.PHONY: help demo test bench soak fuzz lint format lock clean bootstrap bootstrap-python
+.PHONY: help demo test bench soak fuzz lint format lock clean bootstrap bootstrap-ejabberd bootstrap-python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
 
-demo: bootstrap ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running)
+demo: bootstrap$(if $(filter ejabberd,$(SERVER)),-ejabberd) ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running, SERVER=ejabberd)
 	@echo "demo: starting"
-	@exec $(PYTHON_BIN)/python -m demo $(if $(KEEP),--keep) $(ARGS)
+	@exec $(PYTHON_BIN)/python -m demo --server $(SERVER) $(if $(KEEP),--keep) $(ARGS)
 
-test: bootstrap ## the whole test suite: style, types, import contracts, then pytest (ARGS="-k name")
+test: bootstrap-ejabberd ## the whole test suite: style, types, import contracts, then pytest (ARGS="-k name")
 	@$(MAKE) lint BOOTSTRAPPED=1
 	@echo "test: pytest"
 	@exec $(PYTHON_BIN)/python -m pytest -m "not soak" --timeout 600 --durations 10 $(ARGS)
@@ -56,6 +57,9 @@ clean: ## remove everything that was installed or built in this folder
 
 bootstrap: ## install what is missing
 	@scripts/bootstrap
+
+bootstrap-ejabberd:
+	@scripts/bootstrap ejabberd python synapse bob
 
 bootstrap-python:
 	@$(if $(BOOTSTRAPPED),:,scripts/bootstrap python)

@@ -107,6 +107,12 @@ class Contact(Exchange):
             self._repeat_tail()
         self.pump()
 
+    def reachable(self) -> None:
+        """The other end answered a probe."""
+        if self._delivery.alive():
+            self._transmit_again()
+        self.pump()
+
     def present(self) -> None:
         """The contact's presence can be seen: there is no need to ask the bare JID."""
         self._presence_seen = True
@@ -152,7 +158,9 @@ class Contact(Exchange):
         current = self._talks.current
         if current is not None and self._online_at_s is not None:
             verdict = self._delivery.verdict(now)
-            if verdict is Verdict.REPEAT:
+            if verdict is Verdict.PROBE:
+                self._around.probe(current.peer)
+            elif verdict is Verdict.REPEAT:
                 self._transmit_again()
             elif verdict is Verdict.RENEW:
                 self._wanted = True

@@ -30,13 +30,16 @@ class DeliveryTimes:
     window: int = 32
     """Messages sent but not acknowledged. With as many receipts between them they still fit the receiver's ring."""
     probes: int = 3
-    """Repetitions without a sign of life after which the session counts as lost."""
+    """Repetitions without a sign of life after which the session counts as lost; and probes of the way without an
+    answer after which the stanzas are repeated all the same."""
 
 
 class Verdict(Enum):
     """What the time that has passed calls for."""
 
     NOTHING = "nothing"
+    PROBE = "probe"
+    """Find out whether the other end can be reached again; nothing is sent before that."""
     REPEAT = "repeat"
     """Send the stanzas of the tail again, octet for octet."""
     RENEW = "renew"
@@ -55,6 +58,7 @@ class Delivery(Generic[Stanza]):
         self._bounce = Backoff(times.bounce_s, times.bounce_most_s)
         self._probes = 0
         self._held_until: float | None = None
+        self._unanswered = 0
         self._due_at: float | None = None
 
     # ------------------------------------------------------------ what there is
@@ -112,8 +116,12 @@ class Delivery(Generic[Stanza]):
     def bounced(self, now_s: float) -> None:
         """The server sent a stanza back: hold everything for a while. More of the same change nothing."""
         if self._held_until is None:
-            self._held_until = now_s + self._bounce.pause_s
-            self._bounce = self._bounce.failed()
+            self._hold(now_s)
+            self._unanswered = 0
+
+    def _hold(self, now_s: float) -> None:
+        self._held_until = now_s + self._bounce.pause_s
+        self._bounce = self._bounce.failed()
 
     def alive(self) -> bool:
         """There is a sign of life of the other end; true when it ends a hold and the tail should be repeated."""
@@ -131,10 +139,7 @@ class Delivery(Generic[Stanza]):
     def verdict(self, now_s: float) -> Verdict:
         """What is to be done now. The times move on: ask once per deadline."""
         if self._held_until is not None:
-            if now_s < self._held_until:
-                return Verdict.NOTHING
-            self._held_until = None
-            return self._repeated(now_s)
+            return self._held(now_s, self._held_until)
         if self._due_at is None or now_s < self._due_at:
             return Verdict.NOTHING
         self._receipt = self._receipt.failed()
@@ -142,6 +147,16 @@ class Delivery(Generic[Stanza]):
         if self._probes > self._times.probes:
             return Verdict.RENEW
         return self._repeated(now_s)
+
+    def _held(self, now_s: float, until_s: float) -> Verdict:
+        if now_s < until_s:
+            return Verdict.NOTHING
+        self._unanswered += 1
+        if self._unanswered > self._times.probes:
+            self._held_until = None
+            return self._repeated(now_s)
+        self._hold(now_s)
+        return Verdict.PROBE
 
     def _repeated(self, now_s: float) -> Verdict:
         self._due_at = now_s + self._receipt.pause_s if self._unacknowledged else None

@@ -1,6 +1,7 @@
 """What a front end (terminal, pipe, JSON lines) is given, and the conversation it drives."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -125,7 +126,8 @@ async def stdin_lines() -> AsyncIterator[str]:
     lines: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def put(line: bytes | None) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
+        with contextlib.suppress(RuntimeError):  # the loop has ended before the input
+            loop.call_soon_threadsafe(lines.put_nowait, line)
 
     def read() -> None:
         # os.read, because a thread that hangs in a buffered reader makes the interpreter crash when it ends.

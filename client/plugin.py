@@ -9,7 +9,7 @@ See docs/client.md for the events, the Python interface and an example.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
@@ -63,7 +63,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         self._contacts: dict[str, Contact] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._online = False
-        self._questions: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[str, Profile | None] = {}
         self._asking: set[str] = set()
         self._available_peers: set[str] = set()
@@ -88,6 +88,8 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         for event, handler in self._handlers():
             self.xmpp.del_event_handler(event, handler)
         self._session_end()
+        for task in self._tasks:
+            task.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._store.close()
@@ -172,6 +174,24 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         message = Message(self.xmpp, ET.fromstring(octets))  # type: ignore[no-untyped-call]  # noqa: S314 - our own
         self.xmpp.send(message)
 
+    def probe(self, peer: str) -> None:
+        """Ask the peer anything that it must answer."""
+        self._run(self._probe(JID(peer)))
+
+    async def _probe(self, peer: JID) -> None:
+        try:
+            await self.xmpp.plugin["xep_0030"].get_info(jid=peer, timeout=5, cached=False)
+        except XMPPError:
+            return
+        self._contact(peer).reachable()
+        self._again()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it on the side; what is under way when the plugin ends is cancelled."""
+        task = asyncio.ensure_future(work, loop=self.xmpp.loop)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def notify(self, happening: Happening) -> None:
         """Trigger the event."""
         self.xmpp.event(happening.event, happening)
@@ -244,9 +264,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         self._available_peers.add(peer.full)
         if peer.bare in self._contacts:
             self._contacts[peer.bare].present()
-        question = asyncio.ensure_future(self._ask(peer))
-        self._questions.add(question)
-        question.add_done_callback(self._questions.discard)
+        self._run(self._ask(peer))
 
     async def _ask(self, peer: JID) -> None:
         """Whether this resource speaks ESessions (XEP-0116, 3); an answer is remembered while it is available."""
@@ -256,7 +274,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
             self._asking.add(peer.full)
             try:
                 info = await self.xmpp.plugin["xep_0030"].get_info(jid=peer, timeout=10, cached=False)
-            except (XMPPError, asyncio.CancelledError):
+            except XMPPError:
                 return
             finally:
                 self._asking.discard(peer.full)

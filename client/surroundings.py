@@ -25,6 +25,9 @@ class Surroundings(Protocol):
     def transmit(self, stanza: Stanza) -> None:
         """Put a stanza on the stream, behind all earlier ones."""
 
+    def probe(self, peer: str) -> None:
+        """Find out whether the full JID `peer` can be reached; if so `Contact.reachable` is called, now or later."""
+
     def notify(self, happening: Happening) -> None:
         """Tell the program."""
 

@@ -20,6 +20,8 @@ MAX_ELEMENTS = 1000
 MAX_ATTRIBUTES = 32
 _BLANK = " \t\r\n"
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN = re.compile("[\t\n\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*\\Z")
+_PLAIN_ATTRIBUTE = re.compile("[\x20!#-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*\\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*\Z")
 _CONTENT_START = b'<content xmlns="jabber:client">'
 _CONTENT_END = b"</content>"
@@ -202,6 +204,8 @@ def sanitise_text(text: str) -> str:
 
 def escape_text(text: str) -> str:
     """Character data. Raises IllegalCharacter."""
+    if _PLAIN.match(text):
+        return text
     if _ILLEGAL.search(text):
         raise IllegalCharacter
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
@@ -209,6 +213,8 @@ def escape_text(text: str) -> str:
 
 def escape_attribute(text: str) -> str:
     """The inside of a double-quoted attribute value. Raises IllegalCharacter."""
+    if _PLAIN_ATTRIBUTE.match(text):
+        return text
     if _ILLEGAL.search(text):
         raise IllegalCharacter
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

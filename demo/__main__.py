@@ -14,12 +14,15 @@ from pathlib import Path
 from demo import show
 from demo.proof import Claim, Evidence, leg_claims
 from demo.texts import Line, conversation
+from rig.ejabberd import Ejabberd
 from rig.lines import ClientFailed
 from rig.prosody import Prosody
 from rig.scene import Scene
 from rig.services import ROOT, Service, ServiceFailed
 from rig.synapse import Synapse
+from rig.xmpp import XmppServer
 
+SERVERS: dict[str, type[XmppServer]] = {kind.name: kind for kind in (Prosody, Ejabberd)}
 LOGS = ROOT / ".cache" / "logs" / "demo"
 _started_at = time.monotonic()
 
@@ -67,7 +70,7 @@ async def _act(scene: Scene) -> bool:
     xmpp, matrix = (next(leg for leg in legs if leg["network"] == network) for network in ("xmpp", "matrix"))
     claims += leg_claims(session, xmpp, matrix)
     console = show.console()
-    console.print(show.conversation(evidence.rows))
+    console.print(show.conversation(evidence.rows, scene.xmpp.title))
     console.print(show.ledger(scene.lockgate.ledger))
     console.print(show.legs(session, xmpp, matrix))
     console.print(show.verdict(claims))
@@ -105,21 +108,21 @@ def _keep_logs(folder: Path) -> None:
     print("\n".join(gateway.read_text().splitlines()[-12:]) if gateway.exists() else "(none)", flush=True)
 
 
-async def _servers(folder: Path, running: contextlib.ExitStack) -> tuple[Prosody, Synapse]:
-    prosody, synapse = Prosody(folder / "prosody"), Synapse(folder / "synapse")
-    for server, said in ((prosody, "Prosody (XMPP server)"), (synapse, "Synapse (Matrix homeserver)")):
+async def _servers(folder: Path, kind: str, running: contextlib.ExitStack) -> tuple[XmppServer, Synapse]:
+    xmpp, synapse = SERVERS[kind](folder / kind), Synapse(folder / "synapse")
+    for server, said in ((xmpp, f"{xmpp.title} (XMPP server)"), (synapse, "Synapse (Matrix homeserver)")):
         progress(f"starting {said}")
         service: Service = server
         running.callback(service.stop)
         await service.begin()
-    return prosody, synapse
+    return xmpp, synapse
 
 
-async def _play(folder: Path, *, keep: bool) -> bool:
+async def _play(folder: Path, kind: str, *, keep: bool) -> bool:
     with contextlib.ExitStack() as running:
-        prosody, synapse = await _servers(folder, running)
+        xmpp, synapse = await _servers(folder, kind, running)
         progress("creating the accounts of Alice and Bob")
-        scene = await asyncio.to_thread(Scene, folder / "scene", prosody, synapse)
+        scene = await asyncio.to_thread(Scene, folder / "scene", xmpp, synapse)
         try:
             await scene.prepare()
             progress(f"lockgate check -c {scene.lockgate.config}")
@@ -137,7 +140,7 @@ async def _play(folder: Path, *, keep: bool) -> bool:
     return good
 
 
-async def _until_interrupted(folder: Path, *, keep: bool) -> int:
+async def _until_interrupted(folder: Path, kind: str, *, keep: bool) -> int:
     """Exit status: 0 all claims hold, 1 not, 130 interrupted."""
     task = asyncio.current_task()
     assert task is not None
@@ -153,7 +156,7 @@ async def _until_interrupted(folder: Path, *, keep: bool) -> int:
         loop.add_signal_handler(number, interrupt)
     status = 1
     try:
-        status = 0 if await _play(folder, keep=keep) else 1
+        status = 0 if await _play(folder, kind, keep=keep) else 1
     except asyncio.CancelledError:
         progress("interrupted")
         return 130
@@ -168,10 +171,11 @@ def main() -> int:
     """Run the demo in a folder of its own, which is removed at the end."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    parser.add_argument("--server", choices=SERVERS, default=Prosody.name, help="the XMPP server (default: prosody)")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-demo-"))
     try:
-        return asyncio.run(_until_interrupted(folder, keep=options.keep))
+        return asyncio.run(_until_interrupted(folder, options.server, keep=options.keep))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

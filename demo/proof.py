@@ -34,7 +34,7 @@ class Seen:
     line: Line
     alice: str = field(repr=False)
     xmpp: str
-    """The ciphertext of the stanza, Base64: what Prosody and the gateway saw."""
+    """The ciphertext of the stanza, Base64: what the XMPP server and the gateway saw."""
     matrix: str
     """The ciphertext of the event: what the gateway and Synapse saw."""
     bob: str = field(repr=False)
@@ -80,10 +80,11 @@ class Evidence:
     # ------------------------------------------------------------ claims
     def claims(self, word: str) -> list[Claim]:
         """All claims of the verdict but those about the legs."""
+        server = self.scene.xmpp.title
         return [
             Claim("every message arrived exactly once, in order and intact", self._against_delivery()),
             Claim("Alice's client was told that each of hers was delivered", self._against_receipts()),
-            Claim("every stanza between Alice and Prosody was an encrypted one", self._against_stanzas()),
+            Claim(f"every stanza between Alice and {server} was an encrypted one", self._against_stanzas()),
             Claim("every event Synapse keeps of the room is encrypted, and Bob could read it", self._against_events()),
             Claim("these ciphertexts are what passed through the gateway's two connections", self._against_taps()),
             Claim("the word of the day is nowhere: servers' data and logs, ledger, log, connections", self.leaks(word)),
@@ -131,7 +132,7 @@ class Evidence:
         against = []
         for row in self.rows:
             if not (row.xmpp and self.scene.xmpp_tap.saw(row.xmpp[:64].encode())):
-                against.append(f"the stanza of {row.line.id} did not pass between Prosody and the gateway")
+                against.append(f"the stanza of {row.line.id} did not pass between the XMPP server and the gateway")
             if not (row.matrix and self.scene.matrix_tap.saw(row.matrix[:64].encode())):
                 against.append(f"the event of {row.line.id} did not pass between the gateway and Synapse")
         return against
@@ -140,7 +141,7 @@ class Evidence:
         """Where the word was found, among all that is not Alice's or Bob's own."""
         scene, needles = self.scene, [word.encode()]
         found = []
-        for folder in (scene.prosody.folder, scene.synapse.folder, scene.lockgate.folder):
+        for folder in (scene.xmpp.folder, scene.synapse.folder, scene.lockgate.folder):
             found += in_files(needles, folder)
         found += in_octets(needles, "Alice's stanzas", scene.alice.trace_file.read_bytes())
         for name, tap in (("the component's connection", scene.xmpp_tap), ("the Matrix connections", scene.matrix_tap)):

@@ -32,18 +32,18 @@ def _excerpt(ciphertext: str) -> str:
     return f"{ciphertext[:22]}… ({len(ciphertext)} characters)" if ciphertext else "(nothing)"
 
 
-def conversation(rows: list[Seen]) -> Table:
+def conversation(rows: list[Seen], server: str) -> Table:
     """What Alice saw, what the machines between saw, what Bob saw."""
     table = Table(show_lines=True, expand=True, title="The conversation")
     table.add_column("", no_wrap=True)
     table.add_column("What Alice saw", ratio=4, overflow="fold")
-    table.add_column("What Prosody, the gateway process and Synapse saw", ratio=5, overflow="fold")
+    table.add_column(f"What {server}, the gateway process and Synapse saw", ratio=5, overflow="fold")
     table.add_column("What Bob saw", ratio=4, overflow="fold")
     for row in rows:
         from_alice = row.line.speaker == "alice"
         stanza, event = f"<c> {_excerpt(row.xmpp)}", f"m.room.encrypted {_excerpt(row.matrix)}"
         first, second = (stanza, event) if from_alice else (event, stanza)
-        between = Text(f"Prosody  {stanza}\nSynapse  {event}\ngateway  {first.split('…')[0]}… in,\n", style="dim")
+        between = Text(f"{server:9}{stanza}\nSynapse  {event}\ngateway  {first.split('…')[0]}… in,\n", style="dim")
         between.append(f"         {second.split('…')[0]}… out")
         arrow = "→" if from_alice else "←"
         table.add_row(arrow, _said(row.alice, strong=from_alice), between, _said(row.bob, strong=not from_alice))

@@ -9,10 +9,10 @@ from pathlib import Path
 from rig.alice import Alice
 from rig.bob.client import Bob
 from rig.lockgate import Lockgate, Tenant
-from rig.prosody import Prosody
 from rig.services import ROOT, ServiceFailed
 from rig.synapse import Synapse
 from rig.tap import Tap
+from rig.xmpp import XmppServer
 
 Progress = Callable[[str], None]
 
@@ -28,11 +28,11 @@ class Scene:
     """
 
     def __init__(
-        self, folder: Path, prosody: Prosody, synapse: Synapse, *, suffix: str = "", keep_keys: bool = False
+        self, folder: Path, xmpp: XmppServer, synapse: Synapse, *, suffix: str = "", keep_keys: bool = False
     ) -> None:
-        self.folder, self.prosody, self.synapse = folder, prosody, synapse
-        self.component = prosody.component()
-        self.alice_account = prosody.account(f"alice{suffix}")
+        self.folder, self.xmpp, self.synapse = folder, xmpp, synapse
+        self.component = xmpp.component()
+        self.alice_account = xmpp.account(f"alice{suffix}")
         self.alice_matrix = synapse.account(f"alice{suffix}")
         self.bob_account = synapse.account(f"bob{suffix}")
         self.lockgate = Lockgate(folder / "lockgate")

@@ -21,11 +21,11 @@ _NAMED = {
     "m.sticker": "sticker",
 }
 _SENTENCES = {
+    "far-leg-too-weak": "the gateway's operator asks for better encryption than this conversation has",
     "policy-violation": "the gateway's policy for this contact does not allow it",
-    "no-session": "no encrypted session with the recipient's client could be established",
-    "offline": "the recipient has not been online for too long",
+    "queue-full": "too many messages are waiting for the recipient already",
     "too-large": "it is too large",
-    "unsupported": "messages of this kind are not supported",
+    "undeliverable": "the recipient's client did not accept it",
 }
 
 

@@ -13,7 +13,7 @@ from adapters.matrix import inside_devices, inside_olm, inside_rooms
 from adapters.matrix.inside_content import room_message
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent, Share
-from adapters.matrix.names import CONTACT_LEFT, DEVICES_UNKNOWN, NO_DEVICES, NO_SESSIONS, ROOM_SEND
+from adapters.matrix.names import CONTACT_LEFT, DEVICES_UNKNOWN, NO_DEVICES, NO_SESSIONS, QUEUE_FULL, ROOM_SEND
 from bridge.wire.link import Input
 from bridge.wire.values import Address, Sealed
 from crypto.olm.device import Device
@@ -22,6 +22,7 @@ from crypto.olm.group import ROOM_KEY, encrypted_event, room_key_content
 from crypto.olm.pairwise import encrypted_for
 
 SHARED_AT_ONCE = 50
+MOST_WAITING = 1_000
 
 
 # ---------------------------------------------------------------- entry points
@@ -33,6 +34,9 @@ def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
         _emit(step, contact, own, out, message)
         return
     line = step.records.get(f"line/{contact.address}", Line) or Line()
+    if line.next - line.first >= MOST_WAITING:
+        _fail(step, contact, message, QUEUE_FULL)
+        return
     step.records.put(f"queue/{contact.address}/{line.next:016d}", message)
     step.records.put(f"line/{contact.address}", replace(line, next=line.next + 1))
     advance(step, contact)
@@ -78,11 +82,15 @@ def sent(step: Step, answer: Input) -> None:
     if entry is None:
         return
     step.records.delete(f"sent/{answer.key}")
-    if entry.notice:
+    if step.account.contact_by_id(entry.contact) is None:
+        step.report("contact-removed")
+    elif entry.notice:
         step.report("notice-sent" if answer.code == "ok" else "notice-failed", entry.contact)
     elif answer.code == "ok":
+        _trace(step, entry.position, "acknowledged")
         step.delivered(entry.contact, entry.message_id)
     else:
+        _trace(step, entry.position, "refused", answer.code)
         step.failed(entry.contact, entry.message_id, answer.code)
 
 
@@ -228,8 +236,7 @@ def _emit(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, mess
         trace=message.position or None,
     )
     step.records.put(f"sent/{key}", Sent(contact.id, message.message_id, message.notice, message.position))
-    if message.position:
-        step.trace(message.position, "sealed")
+    _trace(step, message.position, "sealed")
     if session.message_index >= out.most_messages:
         reconsider(step, contact)
 
@@ -238,7 +245,13 @@ def _fail(step: Step, contact: ContactPolicy, message: Queued, code: str) -> Non
     if message.notice:
         step.report("notice-failed", contact.id)
     else:
+        _trace(step, message.position, "refused", code)
         step.failed(contact.id, message.message_id, code)
+
+
+def _trace(step: Step, position: int, stage: str, code: str | None = None) -> None:
+    if position:
+        step.trace(position, stage, code)
 
 
 def _taken(step: Step, contact: ContactPolicy) -> list[Queued]:

@@ -126,7 +126,6 @@ def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: R
     except LookupError:
         step.report("event-unsupported", contact.id)
         return
-    step.trace(position, "opened")
     step.deliver(contact.id, message)
 
 

@@ -56,10 +56,11 @@ CONTACT_LEFT = "contact-left"
 NO_DEVICES = "no-devices"
 DEVICES_UNKNOWN = "devices-unknown"
 NO_SESSIONS = "no-sessions"
+QUEUE_FULL = "queue-full"
 TOO_LARGE = "too-large"
 
 # ---------------------------------------------------------------- codes: failures of requests
-FORBIDDEN = "forbidden"
+FORBIDDEN = "far-forbidden"
 NOT_FOUND = "not-found"
 REJECTED = "rejected"
 MALFORMED = "malformed-response"

@@ -20,7 +20,8 @@ logging.getLogger("slixmpp").setLevel(logging.CRITICAL + 1)
 ACCEPT_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_S = 60.0
 LONGEST_DELAY_S = 30.0
-_STATES = {"not-authorized": "refused", "host-unknown": "refused", "conflict": "refused", "up": "up"}
+_REFUSED = ("not-authorized", "host-unknown", "conflict", "invalid-namespace")
+_STATES = {**dict.fromkeys(_REFUSED, "refused"), "up": "up"}
 
 
 class Confirmations:

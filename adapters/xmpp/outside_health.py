@@ -6,11 +6,14 @@ HEALTH = {
     "unreachable": "The XMPP server's component port cannot be reached. Check that the server runs and that "
     "xmpp.component.host and xmpp.component.port name it; the gateway keeps trying.",
     "not-authorized": "The XMPP server refused the component's secret. Put the secret of this component from the "
-    "server's configuration into the file that xmpp.component.secret_file names.",
+    "server's configuration into the file that xmpp.component.secret_file names. ejabberd answers so, too, when its "
+    "listener of module ejabberd_service has no host of the name in xmpp.component.jid.",
     "host-unknown": "The XMPP server has no component of the name in xmpp.component.jid. Add it to the server's "
     "configuration, or correct the name.",
-    "conflict": "Another program is connected to the XMPP server under this component's name. Stop the other one; "
-    "the gateway keeps trying.",
+    "conflict": "Another program is connected to the XMPP server under this component's name, or the name is a domain "
+    "of the server's own. Stop the other one, or take another name; the gateway keeps trying.",
+    "invalid-namespace": "The port is not for components; perhaps it is for clients. Put the server's component port "
+    "into xmpp.component.port; 5347 is usual.",
     "lost": "The connection to the XMPP server was lost; the gateway is connecting again.",
     "silent": "The XMPP server accepted the connection but not the component within ten seconds. "
     "Check that the port is a component port; the gateway keeps trying.",

@@ -16,7 +16,8 @@ PORT, SECRET = "component port", "component secret"
 _CONDITIONS = {
     "not-authorized": (
         "the server does not accept the secret",
-        "Write the same secret into the server's settings (Prosody: component_secret) and into the secret's file.",
+        "Write the same secret into the server's settings (Prosody: component_secret; ejabberd: password) and into "
+        "the secret's file. ejabberd says the same when its listener has no host {jid}.",
     ),
     "host-unknown": (
         "the server does not know the component",
@@ -25,7 +26,7 @@ _CONDITIONS = {
     ),
     "conflict": (
         "another program is connected as this component",
-        "Stop the other gateway, or give this one a domain of its own.",
+        "Stop the other gateway, or give this one a domain of its own: {jid} must not be the server's own, either.",
     ),
     "invalid-namespace": (
         "the port is not for components (perhaps it is for clients, 5222, or servers, 5269)",
@@ -98,7 +99,8 @@ def _refused(stream: StreamReader, jid: str) -> Hop:
 
 def _unreachable(where: str, error: OSError) -> Hop:
     if isinstance(error, ConnectionRefusedError):
-        remedy = "Start the XMPP server, and see which port it takes components on (Prosody: component_ports)."
+        settings = "Prosody: component_ports; ejabberd: listen"
+        remedy = f"Start the XMPP server, and see which port it takes components on ({settings})."
         return failed(PORT, f"nothing listens on {where}", remedy)
     if isinstance(error, socket.gaierror):
         return failed(PORT, f"the host of {where} is not known", "Check xmpp.component.host.")

@@ -94,6 +94,7 @@ def _broken(session: Session, condition: Condition) -> Outcome:
 
 
 def on_encrypted_while_closing(state: Conversation, arrival: Arrival) -> Outcome:
+    """Content that was on its way when we ended the session, or the acknowledgement."""
     c = payloads.encrypted(arrival.stanza)
     assert state.closing is not None
     assert c is not None
@@ -125,6 +126,7 @@ def on_plain_end(state: Conversation, _arrival: Arrival) -> Outcome:
 
 
 def on_error(state: Conversation, arrival: Arrival) -> Outcome:
+    """An error stanza, which nothing authenticates: what it concerns is over."""
     condition = payloads.error_condition(arrival.stanza)
     if state.proved is not None:
         return failed_at_proof(state, condition)

@@ -9,10 +9,12 @@ from enum import StrEnum
 
 from crypto.errors import Malformed
 from crypto.esession import names
-from crypto.xml import Element
+from crypto.xml import Element, serialize
 
 MAX_FIELDS = 64
 MAX_VALUES = 64
+MAX_FORM = 1 << 16
+"""Octets of a whole form: it is kept as it came until it has been authenticated."""
 MAX_VALUE = 4096
 """Characters of one value: the largest honest one is the base64 of an 8192-bit number (1368)."""
 
@@ -135,6 +137,14 @@ def read_form(x: Element) -> Form:
     if doubled:
         raise MalformedForm(*(var for var in doubled if var in names.KNOWN))
     return Form(FormKind(kind), fields)
+
+
+def kept_form(x: Element) -> bytes:
+    """The `<x/>` serialised, to be kept for the proof. Raises MalformedForm when it is too large."""
+    octets = serialize(x)
+    if len(octets) > MAX_FORM:
+        raise MalformedForm
+    return octets
 
 
 def _field(element: Element) -> Field:

@@ -6,7 +6,7 @@ that is not accepted raises a Refusal or MalformedForm; the negotiation is then 
 
 from crypto.errors import Misuse
 from crypto.esession import keys, retained, terms
-from crypto.esession.forms import Form, FormKind, MalformedForm, base64, read_form, write_answer, write_form
+from crypto.esession.forms import Form, FormKind, MalformedForm, base64, kept_form, read_form, write_answer, write_form
 from crypto.esession.keys import Exchange, Role
 from crypto.esession.normal_form import CLOSING_FIELDS, READINGS, normal_form
 from crypto.esession.profiles import TRAITS, Profile
@@ -72,7 +72,7 @@ def prove(state: Offered, x: Element, kept: Retained, *, hashes: bytes) -> tuple
     whole, mac = signed(form, own_keys, traits, counter, exchange)
     proved = Proved(
         request=state.request,
-        response=serialize(x),
+        response=kept_form(x),
         peer_nonce=peer_nonce,
         nonce=state.nonce,
         peer_public=peer_public,

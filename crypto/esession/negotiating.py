@@ -4,17 +4,18 @@ from dataclasses import replace
 
 from crypto.esession import initiator, payloads, responder
 from crypto.esession.exchanging import on_encrypted
+from crypto.esession.forms import kept_form
 from crypto.esession.outcome import Arrival, Conversation, Event, Kind, Outcome, Reply, declining, failed_at_proof
 from crypto.esession.refusals import Condition, error_payload
 from crypto.esession.retained import HASH, SENT_HASHES
 from crypto.esession.states import Established
 from crypto.primitives.ciphers import sha256
 from crypto.primitives.modp import EXPONENT_DRAW
-from crypto.xml import serialize
 
 
 def on_request(state: Conversation, arrival: Arrival) -> Outcome:
-    mark = serialize(arrival.form)
+    """A request: answer it. One that is answered already, or that made the session, came twice."""
+    mark = kept_form(arrival.form)
     if state.answered is not None and state.answered.request == mark:
         return Outcome(Event.IGNORED, state)
     if state.session is not None and state.session.agreed.request_mark == sha256(mark)[:8]:
@@ -32,6 +33,7 @@ def on_request(state: Conversation, arrival: Arrival) -> Outcome:
 
 
 def on_response(state: Conversation, arrival: Arrival) -> Outcome:
+    """The responder's answer: prove our part."""
     assert state.offered is not None
     missing = max(2, SENT_HASHES - len(arrival.retained.secrets))
     hashes = arrival.draw("esession-hashes", missing * HASH)
@@ -41,6 +43,7 @@ def on_response(state: Conversation, arrival: Arrival) -> Outcome:
 
 
 def on_completion(state: Conversation, arrival: Arrival) -> Outcome:
+    """The initiator's proof: verify it and prove ours."""
     assert state.answered is not None
     confirmation = arrival.draw("esession-confirmation", HASH)
     made, form = responder.verify(state.answered, arrival.form, arrival.retained, confirmation=confirmation)
@@ -48,6 +51,7 @@ def on_completion(state: Conversation, arrival: Arrival) -> Outcome:
 
 
 def on_init(state: Conversation, arrival: Arrival) -> Outcome:
+    """The responder's proof, perhaps with encrypted content beside it."""
     assert state.proved is not None
     made = initiator.complete(state.proved, arrival.form)
     outcome = _established(state, arrival, made, ())
@@ -66,6 +70,7 @@ def _established(state: Conversation, arrival: Arrival, made: Established, repli
 
 
 def on_decline(state: Conversation, _arrival: Arrival) -> Outcome:
+    """The peer does not want to, or does not want to any more."""
     if state.proved is not None:
         return failed_at_proof(state, None)
     return Outcome(Event.ENDED_UNAUTHENTICATED if state.session else Event.DECLINED, None)

@@ -6,9 +6,9 @@ that is not accepted raises a Refusal or MalformedForm; the negotiation is then 
 
 from crypto.errors import Misuse
 from crypto.esession import keys, retained, terms
-from crypto.esession.forms import Form, FormKind, MalformedForm, base64, read_form, write_answer, write_form
+from crypto.esession.forms import Form, FormKind, MalformedForm, base64, kept_form, read_form, write_answer, write_form
 from crypto.esession.initiator import NONCE, key_pair
-from crypto.esession.keys import Exchange, Role
+from crypto.esession.keys import DirectionKeys, Exchange, Role
 from crypto.esession.normal_form import CLOSING_FIELDS, READINGS, Reading, normal_form
 from crypto.esession.profiles import TRAITS, Profile
 from crypto.esession.proofs import Conclusion, claimed, signed
@@ -51,7 +51,7 @@ def answer_with(x: Element, choice: Choice, *, nonce: bytes, pair: KeyPair, coun
         write_answer("nonce", base64(choice.peer_nonce)),
     )
     state = Answered(
-        request=serialize(x),
+        request=kept_form(x),
         response=serialize(form),
         peer_nonce=choice.peer_nonce,
         nonce=nonce,
@@ -120,26 +120,19 @@ def _recognised(state: Answered, x: Element, form: Form, public: bytes, shared: 
     identity, mac = claimed(form)
     counter = from_octets(state.counter)
     request = parse(state.request)
-    exchanges = [
-        (
-            reading,
-            Exchange(
-                state.nonce,
-                state.peer_nonce,
-                public,
-                normal_form(request, reading),
-                normal_form(x, reading, without=CLOSING_FIELDS),
-            ),
-        )
-        for reading in READINGS
-    ]
+
+    def proof_fits(reading: Reading, peer_keys: DirectionKeys, proof: bytes) -> bool:
+        first, second = normal_form(request, reading), normal_form(x, reading, without=CLOSING_FIELDS)
+        exchange = Exchange(state.nonce, state.peer_nonce, public, first, second)
+        return same(exchange.proof(peer_keys), proof)
+
     for profile, traits in TRAITS.items():
         peer_keys = keys.direction_keys(shared, Role.INITIATOR, traits)
         if not keys.identity_mac_fits(peer_keys, counter, identity, mac):
             continue
         proof = keys.identity_cipher(peer_keys, traits, counter, identity)
-        for reading, exchange in exchanges:
-            if same(exchange.proof(peer_keys), proof):
+        for reading in READINGS:
+            if proof_fits(reading, peer_keys, proof):
                 return profile, reading
     raise Unproved
 

@@ -58,7 +58,7 @@ def _in_process(scene: Scene, role: str, needles: list[bytes]) -> list[Find]:
 
 def _outside(scene: Scene, needles: list[bytes]) -> list[Find]:
     found = _in_process(scene, "supervisor", needles) + _in_process(scene, "gateway", needles)
-    for folder in (scene.lockgate.folder, scene.prosody.folder, scene.synapse.folder):
+    for folder in (scene.lockgate.folder, scene.xmpp.folder, scene.synapse.folder):
         found += in_files(needles, folder)
     found += in_octets(needles, "Alice's stanzas", scene.alice.trace_file.read_bytes())
     for place, tap in (("the XMPP connection", scene.xmpp_tap), ("the Matrix connections", scene.matrix_tap)):

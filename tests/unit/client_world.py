@@ -67,6 +67,12 @@ class Side:
         """Onto the network."""
         self.world.flying.append(Flying(self.full, stanza))
 
+    def probe(self, peer: str) -> None:
+        """Answered at once, unless the way is cut."""
+        self.world.probes += 1
+        if not self.world.cut and peer in (self.world.alice.full, self.world.bob.full):
+            self.contact.reachable()
+
     def notify(self, happening: Happening) -> None:
         """Noted."""
         self.happenings.append(happening)
@@ -110,6 +116,9 @@ class World:
     carried: list[Flying] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
     profile: Profile | None = Profile.LETTER
+    cut: bool = False
+    """Whether probes go unanswered."""
+    probes: int = 0
     alice: Side = field(init=False)
     bob: Side = field(init=False)
 

@@ -287,6 +287,33 @@ def test_what_the_server_sends_back_is_held_and_repeated_in_order(world: World) 
     assert world.alice.sessions == 1
 
 
+def test_while_the_way_is_cut_only_probes_are_sent(world: World) -> None:
+    world.alice.say("one")
+    world.run()
+    world.cut = True
+    for number in range(5):
+        world.alice.say(f"n{number}")
+    while world.flying:
+        bounce(world, world.flying.pop(0))
+    before = len(world.carried)
+    world.wait(0.8)
+    assert (len(world.carried), world.probes) == (before, 2)
+    world.cut = False
+    world.wait(1)
+    assert world.bob.bodies == ["one", *(f"n{number}" for number in range(5))]
+
+
+def test_a_contact_that_answers_no_probe_is_sent_the_stanzas_all_the_same(world: World) -> None:
+    world.alice.say("one")
+    world.run()
+    world.cut = True
+    world.alice.say("two")
+    bounce(world, world.flying.pop(0))
+    world.wait(10)
+    assert world.bob.bodies == ["one", "two"]
+    assert world.alice.sessions == 1
+
+
 def test_an_error_that_holds_the_whole_stanza_does_not_break_the_session(world: World) -> None:
     world.alice.say("one")
     world.run()

@@ -152,7 +152,9 @@ def test_nothing_new_is_sent_while_stanzas_are_held() -> None:
     delivery.bounced(0.0)
     assert delivery.unsent() is None
     assert delivery.verdict(0.1) is Verdict.NOTHING
-    assert delivery.verdict(0.3) is Verdict.REPEAT
+    assert delivery.verdict(0.3) is Verdict.PROBE
+    assert delivery.unsent() is None
+    assert delivery.alive()
     assert delivery.tail() == ["s1"]
     following = delivery.unsent()
     assert following is not None

@@ -9,7 +9,7 @@ import pytest
 from crypto.errors import InsideError
 from crypto.esession import initiator, responder
 from crypto.esession.conversation import Conversation, Event, receive
-from crypto.esession.forms import base64, read_form
+from crypto.esession.forms import MalformedForm, base64, read_form
 from crypto.esession.payloads import feature, init
 from crypto.esession.refusals import Refusal, error_payload
 from crypto.esession.retained import Retained
@@ -116,6 +116,15 @@ def test_errors_name_the_condition_and_the_fields_of_the_specifications() -> Non
     error = parse(error_payload(caught.value.condition, caught.value.fields))
     assert [e.name for e in error.elements] == ["not-acceptable", "feature"]
     assert [e.attribute("var") for e in error.elements[1].elements] == ["hash_algs", "ver"]
+
+
+def test_a_form_of_absurd_size_is_refused_before_it_is_kept() -> None:
+    x = letter("own-style").form(0)
+    padded = Element(
+        x.namespace, x.name, x.attributes, (*x.children, Element(x.namespace, "title", (), ("x" * 70_000,)))
+    )
+    with pytest.raises(MalformedForm):
+        attempt(letter("own-style"), "request", padded)
 
 
 def test_group_5_is_taken_only_where_it_is_configured() -> None:

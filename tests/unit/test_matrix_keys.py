@@ -264,6 +264,24 @@ def test_a_broken_session_is_replaced_once_in_an_hour() -> None:
     assert bob.texts()[-1] == "readable again"
 
 
+def test_messages_that_do_not_open_lead_to_one_new_session_in_an_hour() -> None:
+    world, alice, bob = pair()
+    alice.sends("one")
+    world.settle()
+    world.to_device_held = True
+    bob.sends("back")
+    world.settle()
+    ((_, made),) = world.to_device
+    (part,) = made["content"]["ciphertext"].values()
+    part["body"] = part["body"][:-8] + "AAAAAAAA"
+    before = len(world.sent(ALICE, names.KEYS_CLAIM))
+    for hours, claims in ((0, 1), (0, 1), (1, 2)):
+        alice.step.now += hours * HOUR_MS
+        alice.arrives(names.TO_DEVICE, made)
+        world.settle()
+        assert len(world.sent(ALICE, names.KEYS_CLAIM)) == before + claims
+
+
 def test_at_most_five_sessions_are_kept_with_a_device() -> None:
     world, alice, bob = pair()
     for number in range(8):
@@ -276,8 +294,11 @@ def test_at_most_five_sessions_are_kept_with_a_device() -> None:
     assert bob.texts() == [f"t{number}" for number in range(8)]
 
 
-def test_a_repeated_handshake_founds_no_second_session() -> None:
+@pytest.mark.parametrize("by_fallback", [False, True])
+def test_a_repeated_handshake_founds_no_second_session(by_fallback: bool) -> None:
     world, alice, bob = pair()
+    if by_fallback:  # unlike a one-time key it is not spent by the first
+        world.one_time[BOB, "BOBDEV"].clear()
     world.to_device_held = True
     alice.sends("text")
     world.settle()

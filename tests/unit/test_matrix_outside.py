@@ -305,6 +305,24 @@ async def test_invitations_are_accepted_from_mapped_contacts_only(rig: Rig) -> N
     assert rig.server.direct == {BOB: [ROOM]}
 
 
+async def test_a_new_room_is_read_from_the_invitation_on(rig: Rig) -> None:
+    rig.server.members[ROOM] = {BOB: "join", ALICE: "invite"}
+    rig.server.tell()
+    rig.server.tell(rooms=invite(BOB))
+    await rig.connect()
+    await rig.until(lambda: bool(rig.edge.named("room")))
+    invited = {**invite(BOB)["invite"][ROOM]["invite_state"]["events"][0], "event_id": "$i"}
+    rig.server.pages = {
+        "p1": {"chunk": [timeline_event(2), timeline_event(1)], "end": "p2"},
+        "p2": {"chunk": [invited, timeline_event("before")], "end": "p3"},
+        "p3": {"chunk": [timeline_event("long before")]},
+    }
+    rig.server.tell(rooms=joined(timeline_event(3), timeline_event(4), limited=True, prev_batch="p1"))
+    await rig.until(lambda: bool(rig.edge.event_ids()))
+    assert rig.edge.event_ids() == ["$1", "$2", "$3", "$4"]
+    assert "to=" not in rig.server.asked("/messages")[0][1]
+
+
 async def test_a_room_is_made_encrypted_direct_and_noted(rig: Rig) -> None:
     await rig.connect()
     await rig.ready()
@@ -416,7 +434,7 @@ async def test_requests_go_where_they_belong_with_the_key_as_transaction(rig: Ri
         (Misdeed(200, b'{"a":"' + b"x" * (1 << 20) + b'"}'), Outcome("unavailable", retry=True)),
         (Misdeed(301, b"", {"Location": "http://127.0.0.1:9/"}), Outcome("malformed-response", retry=True)),
         (Misdeed(404, b"<html>"), Outcome("malformed-response", retry=True)),
-        (refusal(403, "M_FORBIDDEN"), Outcome("forbidden")),
+        (refusal(403, "M_FORBIDDEN"), Outcome("far-forbidden")),
         (refusal(404, "M_NOT_FOUND"), Outcome("not-found")),
         (refusal(413, "M_TOO_LARGE"), Outcome("too-large")),
         (refusal(400, "M_BAD_JSON"), Outcome("rejected")),

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 from vodozemac import GroupSession
 
-from adapters.matrix import names
+from adapters.matrix import inside_olm, names
 from adapters.matrix.inside_state import OwnState, Parked
 from bridge.wire.values import Sealed
-from crypto.olm.group import encrypted_event
+from crypto.olm.group import encrypted_event, room_key_content
+from crypto.olm.pairwise import encrypted_for
 from tests.unit.matrix_world import ALICE, BOB, CAROL, JSON, Machine, World, pair
 
 
@@ -131,6 +132,43 @@ def test_a_message_written_for_another_room_is_refused() -> None:
     shown(world, alice, event(BOB, sealed_by(bob, ALICE, "m.room.message", text, "!Elsewhere:x")))
     assert alice.texts() == ["hello"]
     assert "event-wrong-party" in alice.step.codes()
+
+
+def test_a_session_made_for_one_room_opens_nothing_in_another() -> None:
+    world, alice, bob = talking()
+    world.room_id = "!Second:two.example"
+    alice.arrives(names.ROOM, world.room_state(BOB))
+    text = {"msgtype": "m.text", "body": "x"}
+    shown(world, alice, event(BOB, sealed_by(bob, ALICE, "m.room.message", text, world.room_id)))
+    assert alice.texts() == ["hello"]
+    assert "event-wrong-party" in alice.step.codes()
+
+
+def test_a_second_key_under_the_same_session_id_is_taken_from_the_same_device_only_and_if_it_opens_more() -> None:
+    world, alice, bob = pair()
+    second = world.join(BOB, "BOB2", ALICE)
+    world.to_device_held = True
+    bob.sends("one")
+    world.settle()
+    session = cast(GroupSession, bob.step.records.get(f"out-session/{ALICE}", GroupSession))
+    later = room_key_content(session, world.room_id)
+    world.flush_to_device()
+    world.settle()
+    assert alice.texts() == ["one"]
+    for sender in (second, bob):
+        own = cast(OwnState, alice.step.records.get("own", OwnState)).device
+        if sender is second:
+            second.arrives(names.ROOM, world.room_state(ALICE))
+            second.sends("open a session")
+            world.settle()
+            world.flush_to_device()
+        olm = inside_olm.sending_session(sender.step, own.curve25519)
+        mine = cast(OwnState, sender.step.records.get("own", OwnState)).device
+        assert olm is not None
+        content = encrypted_for(olm, mine, own, "m.room_key", later)
+        alice.arrives(names.TO_DEVICE, {"type": "m.room.encrypted", "sender": BOB, "content": content})
+        world.settle()
+    assert alice.step.codes()[-2:] == ["room-key-conflict", "room-key-known"]
 
 
 def test_one_contact_cannot_speak_by_the_session_of_another() -> None:

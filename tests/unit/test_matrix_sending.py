@@ -255,15 +255,20 @@ def test_a_message_waits_while_a_changed_device_list_is_fetched() -> None:
 
 def test_a_list_that_changes_while_it_is_fetched_is_fetched_again() -> None:
     world, alice, _ = pair()
+    alice.sends("one")
+    world.settle()
+    world.log.clear()
     world.held = {names.KEYS_QUERY}
     world.changed(BOB)
-    alice.sends("text")
-    world.changed(BOB)
     world.settle()
-    before = len(world.sent(ALICE, names.KEYS_QUERY))
+    world.changed(BOB)
+    alice.sends("two")
     world.held = set()
     world.settle()
-    assert len(world.sent(ALICE, names.KEYS_QUERY)) - before >= 2
+    queries = [carried.values["user"] for carried in world.sent(ALICE, names.KEYS_QUERY)]
+    assert queries == [Address(v=BOB), Address(v=BOB)]
+    requests = [carried.request for user, carried in world.log if user == ALICE]
+    assert requests[-1] == names.ROOM_SEND
 
 
 # ---------------------------------------------------------------- after a roll-back
@@ -305,15 +310,15 @@ def test_a_message_that_the_server_refuses_for_good_fails_with_its_code() -> Non
     world, alice, _ = pair()
     alice.sends("one")
     world.settle()
-    world.failing = {names.ROOM_SEND: "forbidden"}
+    world.failing = {names.ROOM_SEND: "far-forbidden"}
     alice.sends("two", "m2")
     world.settle()
-    assert alice.step.failures == [("bob", "m2", "forbidden")]
+    assert alice.step.failures == [("bob", "m2", "far-forbidden")]
 
 
 @pytest.mark.parametrize(
     ("request_name", "code"),
-    [(names.SEND_TO_DEVICE, "rejected"), (names.ROOM_OBTAIN, "forbidden")],
+    [(names.SEND_TO_DEVICE, "rejected"), (names.ROOM_OBTAIN, "far-forbidden")],
 )
 def test_a_preparation_that_fails_for_good_fails_the_messages(request_name: str, code: str) -> None:
     world = World()
@@ -364,6 +369,30 @@ def test_a_body_that_fits_no_event_fails_at_once_and_uses_no_key() -> None:
     world.settle()
     assert alice.step.failures == [("bob", "large", "too-large")]
     assert bob.texts() == ["small"]
+
+
+def test_a_line_that_is_full_refuses_the_next_message_only() -> None:
+    world, alice, bob = pair()
+    world.held = {names.KEYS_CLAIM}
+    for number in range(1_001):
+        alice.sends("x", f"m{number}")
+    assert alice.step.failures == [("bob", "m1000", "queue-full")]
+    assert alice.step.traces[-1][1:] == ("refused", "queue-full")
+    world.held = set()
+    world.settle()
+    assert len(bob.texts()) == 1_000
+
+
+def test_the_answer_for_a_contact_that_was_taken_off_the_map_is_taken_quietly() -> None:
+    world, alice, _ = pair()
+    world.held = {names.ROOM_SEND}
+    alice.sends("text")
+    world.settle()
+    alice.step.account = type(alice.step.account)("alice", "xmpp", "me@here", {"matrix": ALICE}, ())
+    world.held = set()
+    world.settle()
+    assert alice.step.done == []
+    assert "contact-removed" in alice.step.codes()
 
 
 def test_a_refused_message_is_explained_to_the_contact_inside_the_encryption() -> None:

@@ -109,6 +109,7 @@ def test_a_double_of_a_message_on_its_way_is_dropped_without_a_word() -> None:
     site.run()
     assert site.bodies() == ["once"]
     assert site.alice.acknowledged == []
+    assert site.alice.errors == []
     site.acknowledge("a1")
     site.run()
     assert site.alice.acknowledged == ["a1"]

@@ -4,7 +4,7 @@ import pytest
 
 from adapters.xmpp.inside_state import Leg, Queued
 from adapters.xmpp.names import ENCRYPTED, NEGOTIATE, NOTICE, PLAIN, SUBSCRIBE
-from bridge.wire.values import Code, Sealed
+from bridge.wire.values import Code, Opaque, Sealed
 from crypto.esession.conversation import Event
 from crypto.esession.profiles import Profile
 from crypto.message import Assurance
@@ -146,6 +146,32 @@ def test_a_message_is_sent_once_per_session_under_the_same_id() -> None:
     assert len(ids) == 2
     assert len(set(ids)) == 1
     assert (site.alice.shown, site.alice.repeats) == (["one"], 1)
+
+
+def test_a_peer_of_the_letter_is_sent_what_is_unacknowledged_in_a_newer_session_at_once() -> None:
+    site = Site().established()
+    site.alice.receipts = False
+    site.message("one", "$1")
+    site.run()
+    site.alice.receipts = True
+    site.alice.start()
+    site.run()
+    assert site.step.done == [("bob", "$1")]
+    assert (site.alice.shown, site.alice.repeats) == (["one"], 1)
+
+
+def test_a_deployed_peer_is_not_shown_doubles_while_the_older_session_stands() -> None:
+    site = Site().established(Profile.DEPLOYED)
+    site.alice.receipts = False
+    first = site.alice.current
+    site.message("one", "$1")
+    site.run()
+    site.alice.start(Profile.DEPLOYED)
+    site.run()
+    site.message("two", "$2")
+    site.run()
+    assert [c.values["thread"] for c in site.sent(ENCRYPTED)] == [Opaque(v=first or "")] * 2
+    assert (site.alice.shown, site.alice.repeats) == (["one", "two"], 0)
 
 
 def test_a_client_that_lost_its_session_is_asked_again_and_gets_everything() -> None:
