@@ -6,9 +6,8 @@ the clock and the dice. Times are seconds of a clock that does not run backwards
 
 from client.delivery import Verdict
 from client.events import SessionRefused, SessionStarted
-from client.exchange import Exchange
-from client.pace import Backoff
 from client.stanzas import ErrorCondition, Meaning, mac_of, read_content, read_error
+from client.starting import Starting
 from client.store import KeptMessage, Store
 from client.surroundings import ContactSettings, Surroundings
 from client.talks import OLDER_KEPT, Talk
@@ -25,18 +24,12 @@ _REASONS = {
 }
 
 
-class Contact(Exchange):
+class Contact(Starting):
     """Everything between this endpoint and one bare JID."""
 
     def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
         super().__init__(jid, store, around, settings)
-        self._patience = Backoff(settings.negotiation_s, settings.negotiation_most_s)
-        self._pause = Backoff(settings.pause_s, settings.pause_most_s)
-        self._start_at_s = 0.0
-        self._starts, self._requests, self._errors = settings.starts, settings.requests, settings.errors
-        self._wanted = False
-        self._quiet = False
-        self._presence_seen = False
+        self._errors = settings.errors
 
     # ------------------------------------------------------------ the program's side
     def queue(self, message: KeptMessage) -> None:
@@ -176,60 +169,6 @@ class Contact(Exchange):
             elif self._wants_session() and not self._talks.negotiating():
                 self._negotiate()
         self._changed()
-
-    # ------------------------------------------------------------ starting
-    def _wants_session(self) -> bool:
-        return self._talks.current is None and not self._quiet and (self._wanted or self.waiting > 0)
-
-    def _target(self, now: float) -> str | None:
-        if self._resources:
-            return next(reversed(self._resources))
-        after, since = self._settings.bare_after_s, self._online_at_s
-        if after is None or since is None or self._presence_seen:
-            self._start_at_s = float("inf")
-        elif now >= since + after:
-            return self.jid
-        else:
-            self._start_at_s = max(self._start_at_s, since + after)
-        return None
-
-    def _negotiate(self) -> None:
-        now = self._around.now()
-        if now < self._start_at_s or (target := self._target(now)) is None:
-            return
-        self._starts = self._starts.at(now)
-        if self._starts.empty:
-            self._start_at_s = now + 1 / self._starts.per_s
-            return
-        known = self._store.profile(self.jid)
-        announced = self._resources.get(target)
-        self._initiate(target, announced or (None if known is None else Profile(known)), 0)
-
-    def _initiate(self, target: str, profile: Profile | None, attempt: int) -> None:
-        self._starts = self._starts.at(self._around.now()).used()
-        thread = self._around.new_id("thread")
-        outcome = esession.initiate(thread, self._settings.terms, self._around.draw, profile=profile, attempt=attempt)
-        assert outcome.conversation is not None
-        talk = Talk(outcome.conversation, target, self._around.now())
-        self._underway(talk, outcome)
-
-    def _underway(self, talk: Talk, outcome: Outcome) -> None:
-        """A step of a negotiation: the other side has to answer in time."""
-        talk.deadline_s = self._around.now() + self._patience.pause_s
-        self._talks.keep(talk)
-        self._reply(talk.peer, talk.conversation.thread, outcome, talk)
-
-    def _may_answer(self) -> bool:
-        self._requests = self._requests.at(self._around.now())
-        if self._requests.empty:
-            return False
-        self._requests = self._requests.used()
-        return True
-
-    def _later(self) -> None:
-        """A negotiation came to nothing: the next one after a pause, with more patience."""
-        self._start_at_s = self._around.now() + self._pause.pause_s
-        self._pause, self._patience = self._pause.failed(), self._patience.failed()
 
     # ------------------------------------------------------------ outcomes of the protocol
     def _esession(self, stanza: Element, sender: str) -> None:

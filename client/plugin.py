@@ -9,7 +9,7 @@ See docs/client.md for the events, the Python interface and an example.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
@@ -22,19 +22,15 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
 
 from client.contact import Contact
+from client.discovery import Discovery
 from client.events import Happening, MessageReceived, SessionView
-from client.stanzas import FEATURES, MAX_BODY_OCTETS, NS_ESESSION, NS_STANZA_ENCRYPTION, NS_STANZA_ID, Stanza
+from client.stanzas import FEATURES, MAX_BODY_OCTETS, Stanza
 from client.store import KeptMessage, SqliteStore, Store
 from client.surroundings import ContactSettings
 from crypto.esession.profiles import Profile
 from crypto.xml import CLIENT, Element, MalformedXml, parse, sanitise_text
 
 MAX_STANZA_OCTETS = 1 << 20
-
-
-def announced_profile(features: Collection[str]) -> Profile | None:
-    """Who announces all of this is younger than the deployed implementation, and reads the XEPs by the letter."""
-    return Profile.LETTER if {NS_ESESSION, NS_STANZA_ENCRYPTION, NS_STANZA_ID} <= set(features) else None
 
 
 class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
@@ -64,9 +60,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         self._timer: asyncio.TimerHandle | None = None
         self._online = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asked: dict[str, Profile | None] = {}
-        self._asking: set[str] = set()
-        self._available_peers: set[str] = set()
+        self._discovery = Discovery(self.xmpp, self._able)
         self._awaiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.counters: dict[str, int] = {}
         self.xmpp.add_filter("in", self._filter_in)
@@ -180,7 +174,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
 
     async def _probe(self, peer: JID) -> None:
         try:
-            await self.xmpp.plugin["xep_0030"].get_info(jid=peer, timeout=5, cached=False)
+            await self._discovery.features(peer, 5)
         except XMPPError:
             return
         self._contact(peer).reachable()
@@ -201,7 +195,6 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
     # ------------------------------------------------------------ stream -> contacts
     def _session_start(self, _: object = None) -> None:
         self._online = True
-        self._asked.clear()
         for jid in self._store.contacts():
             self._contact(jid)
         for contact in list(self._contacts.values()):
@@ -210,7 +203,7 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
 
     def _session_end(self, _: object = None) -> None:
         self._online = False
-        self._available_peers.clear()
+        self._discovery.clear()
         for contact in self._contacts.values():
             contact.offline()
         self._again()
@@ -261,34 +254,18 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         peer = presence["from"]
         if not peer.resource or peer.bare == self.xmpp.boundjid.bare:
             return
-        self._available_peers.add(peer.full)
         if peer.bare in self._contacts:
             self._contacts[peer.bare].present()
-        self._run(self._ask(peer))
+        self._run(self._discovery.came(peer))
 
-    async def _ask(self, peer: JID) -> None:
-        """Whether this resource speaks ESessions (XEP-0116, 3); an answer is remembered while it is available."""
-        if peer.full in self._asking:
-            return
-        if peer.full not in self._asked:
-            self._asking.add(peer.full)
-            try:
-                info = await self.xmpp.plugin["xep_0030"].get_info(jid=peer, timeout=10, cached=False)
-            except XMPPError:
-                return
-            finally:
-                self._asking.discard(peer.full)
-            if NS_ESESSION not in info["disco_info"]["features"]:
-                return
-            self._asked[peer.full] = announced_profile(info["disco_info"]["features"])
-        if peer.full in self._available_peers and (peer.bare in self._contacts or self._welcome(peer)):
-            self._contact(peer).appeared(peer.full, self._asked[peer.full])
+    def _able(self, peer: JID, profile: Profile | None) -> None:
+        if peer.bare in self._contacts or self._welcome(peer):
+            self._contact(peer).appeared(peer.full, profile)
             self._again()
 
     def _unavailable(self, presence: Presence) -> None:
         peer = presence["from"]
-        self._asked.pop(peer.full, None)
-        self._available_peers.discard(peer.full)
+        self._discovery.gone(peer)
         if peer.bare in self._contacts:
             self._contacts[peer.bare].disappeared(peer.full)
             self._again()

@@ -31,7 +31,7 @@ from adapters.matrix.outside_sync import (
     sync_filter,
     to_device_entries,
 )
-from adapters.matrix.transport import MAX_SYNC, Homeserver, Reply, outcome_of
+from adapters.matrix.transport import MAX_SYNC, OVERSIZE, Homeserver, Reply, outcome_of
 from adapters.outside_api import AccountRoutes, Edge, Outcome
 from bridge.wire.link import Carry
 from bridge.wire.values import MAX_BODY
@@ -116,7 +116,10 @@ class MatrixAccount:
                 self._poll.cancel()
             return self._noted(outcome)
         method, path, body = _http(request.request, request.key, values)
-        return self._noted(outcome_of(await self.server.request(method, path, body)))
+        reply = await self.server.request(method, path, body)
+        if reply.status == OVERSIZE and request.request in (names.KEYS_QUERY, names.KEYS_CLAIM):
+            return Outcome(names.TOO_LARGE)  # it would be as large the next time
+        return self._noted(outcome_of(reply))
 
     def _noted(self, outcome: Outcome) -> Outcome:
         if outcome.code == names.LOGGED_OUT:

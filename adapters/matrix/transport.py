@@ -44,6 +44,14 @@ MAX_SYNC = 64 << 20
 """Octets of the largest answer to `/sync` or `/messages` that is read."""
 
 
+OVERSIZE = -1
+"""In the place of a status: the answer was larger than what is read."""
+
+
+class _TooLarge(Exception):
+    """The answer is larger than the limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What came back: the status (0: nothing did) and the body. `retry_after_s` from a header, if there was one."""
@@ -118,6 +126,8 @@ class Homeserver:
             ) as response:
                 found = await _limited(response, limit)
                 return Reply(response.status, found, _seconds(response.headers.get("Retry-After")))
+        except _TooLarge:
+            return Reply(OVERSIZE)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             return Reply(0)
 
@@ -140,7 +150,8 @@ def outcome_of(reply: Reply) -> Outcome:
     if errcode in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"):
         return Outcome(LOGGED_OUT, retry=True)
     if not 400 <= reply.status < 500 or reply.status in (408, 425) or not errcode:
-        return Outcome(UNAVAILABLE if reply.status in (0, 408, 425) or reply.status >= 500 else MALFORMED, retry=True)
+        gone = reply.status in (OVERSIZE, 0, 408, 425) or reply.status >= 500
+        return Outcome(UNAVAILABLE if gone else MALFORMED, retry=True)
     return Outcome({403: FORBIDDEN, 404: NOT_FOUND, 413: "too-large"}.get(reply.status, REJECTED))
 
 
@@ -153,7 +164,7 @@ def retry_after_s(reply: Reply) -> float | None:
 
 
 async def _limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body. Raises ValueError when it is larger than the limit."""
+    """The body. Raises _TooLarge when it is larger than the limit."""
     length = response.content_length
     if length is not None and length <= limit:
         return await response.read()
@@ -161,7 +172,7 @@ async def _limited(response: aiohttp.ClientResponse, limit: int) -> bytes:
     async for part in response.content.iter_any():
         size += len(part)
         if size > limit:
-            raise ValueError
+            raise _TooLarge
         parts.append(part)
     return b"".join(parts)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from adapters.xmpp.names import NS_COMPONENT
+from adapters.xmpp.outside_tokens import TokenTooLong, WholeTokens
 
 MAX_STANZA = 4 << 20
 """Octets of a stanza beyond which it is no longer kept, only counted."""
@@ -48,6 +49,7 @@ class Cutter:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.StartDoctypeDeclHandler = self._doctype
+        self._whole = WholeTokens()
         self._kept = bytearray()
         self._base = 0
         self._depth = 0
@@ -63,10 +65,11 @@ class Cutter:
 
         Raises StreamBroken when the stream is not XML as XMPP has it (RFC 6120, 11.1).
         """
-        self._kept += octets
         try:
-            self._parser.Parse(octets, False)
-        except expat.ExpatError:
+            whole = self._whole.feed(octets)
+            self._kept += whole
+            self._parser.Parse(whole, False)
+        except (expat.ExpatError, TokenTooLong):
             broken = True
         else:
             broken = False

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from xml.parsers.expat import ExpatError, ParserCreate
 
+from adapters.xmpp.outside_tokens import WholeTokens
+
 STREAMS = "http://etherx.jabber.org/streams"
 MAX_OCTETS = 1 << 16
 
@@ -26,6 +28,7 @@ class StreamReader:
     _octets: int = 0
 
     def __post_init__(self) -> None:
+        self._whole = WholeTokens()
         self._parser = ParserCreate(namespace_separator=" ")
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -39,7 +42,7 @@ class StreamReader:
         fits = self._octets <= MAX_OCTETS
         try:
             if fits:
-                self._parser.Parse(octets, False)
+                self._parser.Parse(self._whole.feed(octets), False)
         except ExpatError:
             fits = False
         if not fits:

@@ -14,7 +14,7 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 Order = Callable[[HalfStep], None]
 
 
-def refusal_code(error: Exception) -> str:
+def refusal_code(error: BaseException) -> str:
     """A code for an error that nobody expected: its class, never its text."""
     return f"raised-{_WORD.sub('-', type(error).__name__).lower()}".replace("_", "-")[:48]
 
@@ -68,7 +68,7 @@ class Account:
         try:
             order(run.half_step(network))
             remembers = tuple(self.vault.commit())
-        except Exception as error:  # whatever went wrong inside, the old state stands
+        except BaseException as error:  # the old state stands, also when a library panicked: that is no Exception
             code = refusal_code(error)
         if code is not None:
             self.vault.revert()

@@ -31,6 +31,7 @@ def main() -> None:
     """Run under atheris."""
     import atheris
 
+    atheris.instrument_all()
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()
 

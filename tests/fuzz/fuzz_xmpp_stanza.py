@@ -46,6 +46,7 @@ def main() -> None:
     """Run under atheris."""
     import atheris
 
+    atheris.instrument_all()
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()
 

@@ -311,3 +311,14 @@ def test_status_lists_legs_and_what_was_counted(bench: Bench) -> None:
     assert status.nonce == 7
     assert {leg.network for leg in status.legs} == {"paper", "loopback"}
     assert [counter.code for counter in status.counters] == ["raised-lookup-error"]
+
+
+def test_a_panic_of_a_library_is_a_refusal_like_any_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """What a library in Rust raises."""
+
+    def panic(*_: object) -> None:
+        raise PanicException
+
+    monkeypatch.setattr(PaperInside, "arrived", panic)
+    assert bench.send("hello").refused == "raised-panic-exception"

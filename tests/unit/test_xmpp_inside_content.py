@@ -425,3 +425,44 @@ def test_contacts_taken_off_the_map_leave_nothing_behind() -> None:
     site.start(resumed=True)
     assert set(site.records.held) <= {"resources", "pace", "timer"}
     assert (7, "refused", "contact-unmapped") in site.step.traces
+
+
+# ---------------------------------------------------------------- what is promised
+def test_disclosure_is_promised_truthfully() -> None:
+    strict = Site().established()
+    session = strict.alice.conversations[strict.alice.current or ""].session
+    assert session is not None
+    assert session.disclosure == "never"
+    loose = Site(Assurance.NONE)
+    loose.alice.start()
+    loose.run()
+    assert loose.alice.current is None, "a client that demands `never` is refused"
+    assert "disclosure" in repr(loose.sent(NEGOTIATE)[0].values["form"])
+    loose.alice.terms = Terms(disclosure=("never", "enabled"), groups=(14,))
+    loose.alice.start()
+    loose.run()
+    session = loose.alice.conversations[loose.alice.current or ""].session
+    assert session is not None
+    assert session.disclosure == "enabled"
+
+
+def test_chat_states_hand_nothing_on() -> None:
+    site = Site().established()
+    site.alice.put(b"<active xmlns='http://jabber.org/protocol/chatstates'/>")
+    site.run()
+    assert site.bodies() == []
+    site.alice.say("still in step", "a1")
+    site.run()
+    assert site.bodies() == ["still in step"]
+
+
+def test_content_that_is_no_stanza_content_ends_the_session_without_a_sound() -> None:
+    for content in (b"<body>half", b"text", b"<!DOCTYPE a><body/>", b"</content><content>", b"<a>" * 40 + b"</a>" * 40):
+        site = Site().established()
+        site.alice.put(content)
+        site.run()
+        site.wait(5)
+        assert site.bodies() == []
+        site.alice.say("healed", "a1")
+        site.run()
+        assert site.bodies() == ["healed"]
