@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from rig.bob.client import Bob
 from rig.prosody import Prosody
 from rig.synapse import MatrixAccount, Synapse
+
+settings.register_profile("any-machine", deadline=None)  # a slow or busy machine breaks no property
+settings.load_profile("any-machine")
 
 BobFactory = Callable[[MatrixAccount], Awaitable[Bob]]
 _numbers = itertools.count(1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from adapters.xmpp.names import NS_COMPONENT
-from adapters.xmpp.outside_tokens import TokenTooLong, WholeTokens
+from adapters.xmpp.outside_tokens import WholeTokens
 
 MAX_STANZA = 4 << 20
 """Octets of a stanza beyond which it is no longer kept, only counted."""
@@ -65,14 +65,13 @@ class Cutter:
 
         Raises StreamBroken when the stream is not XML as XMPP has it (RFC 6120, 11.1).
         """
+        whole = self._whole.feed(octets)
+        self._kept += whole
+        broken = self._whole.waiting > MAX_STANZA
         try:
-            whole = self._whole.feed(octets)
-            self._kept += whole
             self._parser.Parse(whole, False)
-        except (expat.ExpatError, TokenTooLong):
+        except expat.ExpatError:
             broken = True
-        else:
-            broken = False
         self._forget()
         ready, self._ready = self._ready, []
         yield from ready

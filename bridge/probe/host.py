@@ -73,7 +73,8 @@ async def probe_lockdown(config: Config) -> Hop:
     found = f"{reached} of {len(measures)} measures work here"
     missing = [str(name) for name in report.get("missing", [])]
     if not missing and report.get("sufficient"):
-        return ok(LOCKDOWN, found)
+        spared = [str(m.get("name")) for m in measures if not m.get("achieved")]
+        return ok(LOCKDOWN, f"{found}; not needed: {', '.join(spared)}" if spared else found)
     hints = [_REMEDIES[name] for name in missing if name in _REMEDIES]
     found = f"{found}; missing: {', '.join(missing)}"
     if config.enclave.lockdown == "best-effort":

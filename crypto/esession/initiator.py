@@ -88,9 +88,13 @@ def prove(state: Offered, x: Element, kept: Retained, *, hashes: bytes) -> tuple
 
 
 def apparent_profile(x: Element) -> Profile:
-    """The profile that an answer looks like: deployed ones give every field a type, the XEPs' examples none."""
-    typed = [f for f in x.elements if f.attribute("var") == "FORM_TYPE" and f.attribute("type") == "text-single"]
-    return Profile.DEPLOYED if typed else Profile.LETTER
+    """The profile that an answer looks like: deployed ones give every field a type, the XEPs' examples none.
+
+    Whoever answers `otr` has read XEP-0217, which the deployed implementation has not. A wrong guess costs a retry.
+    """
+    fields = {f.attribute("var"): f.attribute("type") for f in x.elements}
+    deployed = fields.get("FORM_TYPE") == "text-single" and "otr" not in fields
+    return Profile.DEPLOYED if deployed else Profile.LETTER
 
 
 def _require_agreement(response: Form, request: Form) -> terms.Agreement:

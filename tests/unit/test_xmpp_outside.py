@@ -1,6 +1,8 @@
 """The XMPP outside half without a server: the stream, requests, presence, discovery, confirmations."""
 
 import asyncio
+import itertools
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 
@@ -26,6 +28,7 @@ from adapters.xmpp.outside_iq import answer
 from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.outside_stanzas import error_reply, rendered
 from adapters.xmpp.outside_stream import MAX_STANZA, Cut, Cutter, SlixmppParser, StreamBroken
+from adapters.xmpp.outside_tokens import WholeTokens
 from adapters.xmpp.sentences import ERRORS, NOTICES, explanation, notice
 from bridge.wire.values import Code, Opaque, Public, Sealed, Values
 
@@ -61,6 +64,18 @@ def test_a_stanza_is_handed_on_as_the_octets_that_came(stanza: bytes) -> None:
     for size in (1, 2, 3, 7, len(stream)):
         chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
         assert [c.octets for c in cuts(*chunks)] == [stanza, stanza]
+
+
+@pytest.mark.parametrize("size", range(1, 30))
+def test_the_parser_never_sees_a_part_of_a_tag(size: int) -> None:
+    stream = HEADER + b"<message a='/>' b=\"'\">h\xc3\xa9 &lt;&#x41; <![CDATA[<x>]]></message><!-- ' > --><iq/> "
+    gate = WholeTokens()
+    pieces = [gate.feed(stream[at : at + size]) for at in range(0, len(stream), size)]
+    assert (b"".join(pieces), gate.waiting) == (stream, 0)
+    ends = set(itertools.accumulate(map(len, pieces)))
+    quoted = rb"'[^']*'|\"[^\"]*\""
+    tags = re.finditer(rb"<!--.*?-->|<!\[CDATA.*?\]\]>|<(?:[^'\">]|" + quoted + rb")*>|&[^;]*;", stream)
+    assert not ends & {at for tag in tags for at in range(tag.start() + 1, tag.end())}
 
 
 def test_a_stanza_that_is_too_large_is_named_and_not_kept() -> None:
