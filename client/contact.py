@@ -4,6 +4,8 @@ No input or output of its own: everything it does goes through `Surroundings`, s
 the clock and the dice. Times are seconds of a clock that does not run backwards.
 """
 
+from dataclasses import replace
+
 from client.delivery import Verdict
 from client.events import SessionRefused, SessionStarted
 from client.stanzas import ErrorCondition, Meaning, mac_of, read_content, read_error
@@ -277,15 +279,19 @@ class Contact(Starting):
         if talk is not None and talk.negotiating:
             self._negotiation_error(talk, stanza, sender, error)
             return True
-        if (mac := mac_of(stanza)) is not None and (talk is None or mac not in talk.sent_macs):
-            self._esession(stanza, sender)
-            self._refused(stanza_id, error)
-            return True
+        if (mac := mac_of(stanza)) is not None:
+            if mac not in self._sent_macs:
+                self._esession(stanza, sender)
+                self._refused(stanza_id, error)
+                return True
+            # It came back whole: a server on the way sent it back, and what it calls the reason says nothing about
+            # the other end. ejabberd says forbidden when a component is away and it may not ask other servers.
+            pass
         if thread is None:
             talk = self._talks.current if self._sent_by_us(stanza_id) else None
         if talk is None or talk is not self._talks.current:
             # Of a session that is over, or of something that was not sent by this plugin.
-            return talk is not None
+            return talk is not None or mac is not None
         self._session_error(talk, stanza_id, error)
         return True
 

@@ -1,5 +1,7 @@
 """Messages within sessions: sent, received, acknowledged, repeated, refused."""
 
+from collections import deque
+
 from client.events import MessageDelivered, MessageFailed, MessageReceived, PlainReceived
 from client.machine import Machine
 from client.stanzas import (
@@ -20,6 +22,9 @@ from crypto.esession.profiles import Profile
 from crypto.esession.session import Exhausted
 from crypto.xml import Element
 
+SENT_MACS = 512
+"""Of our own stanzas, of whatever session: a server may put the whole stanza into the error that sends it back."""
+
 
 class Exchange(Machine):
     """What is said in the sessions with one contact."""
@@ -27,6 +32,7 @@ class Exchange(Machine):
     def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
         super().__init__(jid, store, around, settings)
         self._repeated_at_s = float("-inf")
+        self._sent_macs: deque[str] = deque(maxlen=SENT_MACS)
         self._seals_receipts = store.seals_receipts(jid)
 
     def _send_waiting(self, talk: Talk) -> None:
@@ -75,7 +81,7 @@ class Exchange(Machine):
         for reply in outcome.replies:
             stanza = self._stanza(talk.peer, talk.conversation.thread, reply.kind, reply.payload, message_id)
             if (mac := mac_in(reply.payload)) is not None:
-                talk.sent_macs.append(mac)
+                self._sent_macs.append(mac)
             self._delivery.sent(stanza, message_id, self._around.now())
             self._around.transmit(stanza)
 

@@ -7,9 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from crypto.esession.conversation import Conversation
-
 from client.tail import REPEATABLE
+from crypto.esession.conversation import Conversation
 
 OLDER_KEPT = 3
 """Active sessions kept for decrypting beside the one that is sent on."""
@@ -28,8 +27,6 @@ class Talk:
     """Ids of negotiation stanzas, by which a server's error without thread is known."""
     message_macs: deque[str] = field(default_factory=lambda: deque(maxlen=REPEATABLE))
     """Of received stanzas that held a message."""
-    sent_macs: deque[str] = field(default_factory=lambda: deque(maxlen=2 * REPEATABLE))
-    """Of our own stanzas: some servers put the whole stanza into the error that sends it back."""
 
     @property
     def active(self) -> bool:

@@ -38,6 +38,12 @@ def bounce(world: World, flying: Flying, condition: str = "remote-server-timeout
     sender.contact.received(parse(octets), flying.stanza.to)
 
 
+def returned(world: World, flying: Flying, condition: str) -> Flying:
+    """Alice's stanza, whole, in an error of a server."""
+    payload = flying.stanza.payload + error(world.alice, condition).payload
+    return Flying(world.bob.full, replace(flying.stanza, to=world.alice.full, type="error", payload=payload))
+
+
 def sealed(flying: Flying) -> bool:
     """Whether the stanza holds encrypted content."""
     return b"<data>" in flying.stanza.payload
@@ -314,17 +320,31 @@ def test_a_contact_that_answers_no_probe_is_sent_the_stanzas_all_the_same(world:
     assert world.alice.sessions == 1
 
 
-def test_an_error_that_holds_the_whole_stanza_does_not_break_the_session(world: World) -> None:
+@pytest.mark.parametrize("condition", ["service-unavailable", "forbidden", "not-acceptable"])
+def test_a_stanza_that_comes_back_whole_is_sent_again_whatever_the_server_calls_the_reason(
+    world: World, condition: str
+) -> None:
     world.alice.say("one")
     world.run()
     world.alice.say("two")
     flying = world.flying.pop(0)
-    payload = flying.stanza.payload + error(world.alice, "service-unavailable").payload
-    returned = replace(flying.stanza, to=world.alice.full, type="error", payload=payload)
-    world.deliver(Flying(world.bob.full, returned))
+    world.deliver(returned(world, flying, condition))
     world.wait(2)
     assert world.bob.bodies == ["one", "two"]
     assert world.alice.sessions == 1
+
+
+def test_a_stanza_of_a_session_that_is_over_may_come_back_late_and_is_not_taken_for_a_refusal(world: World) -> None:
+    world.alice.say("one")
+    world.run()
+    world.alice.say("two", "two")
+    flying = world.flying.pop(0)
+    world.alice.contact.disappeared(world.bob.full)
+    world.deliver(returned(world, flying, "forbidden"))
+    world.meet()
+    world.wait(2)
+    assert world.bob.bodies == ["one", "two"]
+    assert world.alice.failed == []
 
 
 def test_a_negotiation_that_the_server_sends_back_is_tried_again_soon(world: World) -> None:
