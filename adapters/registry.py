@@ -1,14 +1,17 @@
-"""Where the built-in adapters' halves are found: names only, nothing is imported here.
+"""Where the adapters' halves are found: names only, nothing is imported until a half is asked for.
 
-Both processes load halves by these names. A third-party adapter is installed as a package and named in the
-configuration in the same form, `package.module:Class`.
+Both processes load halves by such names, `package.module:Class`, and by nothing else: those of the built-in adapters
+are here, those of other packages stand in the configuration under `adapters`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any
+
+ENTRY = "adapter"
+"""Setting of a network that is not built in: its outside half. No setting of its own may have this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,38 @@ BUILTIN: Mapping[str, Halves] = MappingProxyType(
 )
 
 
-def load(path: str) -> Any:
-    """The class that `module:Class` names. Raises ImportError or AttributeError when there is none."""
+class Unloadable(Exception):
+    """A network's half cannot be had in this process. The reason names modules and types, never a setting."""
+
+    def __init__(self, network: str, reason: str) -> None:
+        super().__init__(f"the adapter for the network {network!r} cannot be loaded: {reason}")
+        self.reason = reason
+
+
+def half(network: str, path: str, make: Callable[[Any], Any]) -> Any:
+    """What `make` makes of the class that is named as the network's half. Raises Unloadable."""
     module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        found = getattr(import_module(module), name, None)
+        if found is None:
+            reason = f"the module {module} has no {name}"
+        elif getattr(found, "network", None) != network:
+            reason = f"the `network` of {path} is another one"
+        else:
+            return make(found)
+    except ModuleNotFoundError as error:
+        reason = f"there is no module {error.name}"
+    except Exception as error:  # the packages of others may raise anything
+        reason = f"{path} raises {type(error).__name__}"
+    # Raised out here: what was raised in there may hold a setting.
+    raise Unloadable(network, reason)
+
+
+def trouble(named: str, make: Callable[[Any], Any]) -> str | None:
+    """Why the half that `NETWORK=MODULE:CLASS` names cannot be had in this process; None when it can."""
+    network, _, path = named.partition("=")
+    try:
+        half(network, path, make)
+    except Unloadable as error:
+        return error.reason
+    return None

@@ -41,6 +41,7 @@ class Event(StrEnum):
     LOCKDOWN = "supervisor.lockdown"
     LOCKDOWN_REFUSED = "supervisor.lockdown-refused"
     GATEWAY_REFUSED = "supervisor.gateway-refused"
+    ENCLAVE_REFUSED = "supervisor.enclave-refused"
     CHANNEL_VIOLATED = "supervisor.channel-violated"
     STUCK = "supervisor.process-stuck"
     STOPPING = "supervisor.stopping"

@@ -7,10 +7,9 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from adapters.registry import BUILTIN
 from bridge.audit import Event, log
 from bridge.channel import ChannelEnded, ControlChannel
-from bridge.config.handover import enclave_configure
+from bridge.config.handover import enclave_configure, halves
 from bridge.config.load import Loaded
 from bridge.config.networks import NEAR_NETWORK
 from bridge.gateway_post import GatewayPost
@@ -26,7 +25,11 @@ ANSWER_WITHIN_S: Final = 5.0
 AFTER_LINK_S: Final = 2.0
 """How long an enclave whose link has ended may take to end itself."""
 GATEWAY_ENDING_S: Final = 0.3
+EXIT_CANNOT_SERVE: Final = 1
 EXIT_LOCKDOWN: Final = 3
+EXIT_ADAPTER: Final = 5
+"""The enclave's: one of its adapters cannot be loaded."""
+NO_ADAPTER: Final = "the inside half of an adapter cannot be loaded"
 
 ToEnclave = control.EnclaveConfigure | control.EnclaveRemap | control.AskStatus | control.TrustDecision
 FromEnclave = control.Locked | control.Configured | control.Status | control.Decided
@@ -87,7 +90,8 @@ class EnclavePost:
         return child
 
     async def ended(self, child: Child, status: int) -> bool:
-        """Forget it. Expected is its end after the gateway's, which closed the link."""
+        """Forget it. Expected is its end after the gateway's, which closed the link. Raises Fatal when the first
+        enclave cannot load its adapters."""
         self.ready = False
         if self._watch is not None:
             self._watch.cancel()
@@ -97,6 +101,9 @@ class EnclavePost:
                 _log.error(Event.CHANNEL_VIOLATED, process=ENCLAVE)
             self._channel.close()
             self._channel = None
+        if status == EXIT_ADAPTER and self.locked is None:
+            _log.error(Event.ENCLAVE_REFUSED, detail=NO_ADAPTER, remedy="lockgate check tells which, and why.")
+            raise Fatal(EXIT_CANNOT_SERVE)
         if self._served_by is None or status != 0:
             return False
         # The gateway's descriptors go before the gateway does: its end may not have been told yet.
@@ -108,7 +115,7 @@ class EnclavePost:
         arguments += ["--register-fd", str(self._register.descriptor)]
         arguments += ["--lockdown", loaded.config.enclave.lockdown]
         for network in (NEAR_NETWORK, *sorted(loaded.config.networks())):
-            arguments += ["--adapter", f"{network}={BUILTIN[network].inside}"]
+            arguments += ["--adapter", f"{network}={halves(loaded.config, network).inside}"]
         return arguments
 
     def _hear(self, word: FromEnclave) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.outside_api import OutsideHalf
+from adapters.registry import Unloadable, trouble
 from bridge.audit import Event, log, set_up
 from bridge.edge import Edges
 from bridge.hardening import die_with_parent, shed_privileges, undumpable
@@ -19,7 +21,7 @@ from bridge.ledger.errors import LedgerError
 from bridge.ledger.model import Ledger
 from bridge.ledger.sqlite import SqliteLedger
 from bridge.orders import Orders
-from bridge.routes import UnknownNetwork, account_routes, outside_halves
+from bridge.routes import account_routes, outside_halves
 from bridge.wire import control
 from bridge.worker import Worker
 
@@ -135,7 +137,7 @@ class Process:
         try:
             halves = outside_halves(first.networks)
             ledger = SqliteLedger(Path(first.ledger_path))
-        except (LedgerError, UnknownNetwork) as error:
+        except (LedgerError, Unloadable) as error:
             detail = str(error)
         if detail:
             return await self._refuse(detail)
@@ -224,13 +226,17 @@ async def serve(control_fd: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the process."""
     parser = argparse.ArgumentParser(prog="lockgate-gateway", description="Started by `lockgate run`.")
-    parser.add_argument("--control-fd", type=int, required=True)
+    parser.add_argument("--control-fd", type=int, default=-1)
     parser.add_argument("--parent", type=int, default=os.getppid())
+    parser.add_argument("--try-adapter", metavar="NETWORK=MODULE:CLASS", help="tell as JSON whether it can be loaded")
     options = parser.parse_args(arguments)
     die_with_parent(options.parent)
     undumpable()
     shed_privileges()
     stand_guard()
+    if options.try_adapter:
+        sys.stdout.write(json.dumps({"trouble": trouble(options.try_adapter, lambda found: found)}) + "\n")
+        return 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the supervisor
     os.umask(0o077)
     set_up("info", "console")

@@ -105,7 +105,7 @@ class GatewayPost:
         """Keep the last word on a connection: only on those there are, for the gateway may be anybody's."""
         config = self._state()[0].config
         known = word.account is None or word.account in config.accounts
-        if known and (word.network in (NEAR_NETWORK, ENCLAVE) or word.network in BUILTIN):
+        if known and word.network in {NEAR_NETWORK, ENCLAVE, *BUILTIN, *config.adapters}:
             self.health[word.network, word.account] = word
 
     # -------------------------------------------------- the enclave link

@@ -12,6 +12,11 @@ _INSIDE: Final = re.compile(r"(crypto|vodozemac|gmpy2)(\.|$)|.*\.inside(_\w+)?(\
 """Our `crypto` package, the libraries that only it uses, and every adapter's inside half."""
 
 
+def is_inside(module: str) -> bool:
+    """Whether a module of this name belongs into the enclave."""
+    return _INSIDE.match(module) is not None
+
+
 class InsideImport(ImportError):
     """An outside process tried to load what belongs into the enclave."""
 
@@ -23,13 +28,13 @@ class ImportGuard(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """None for everything but the inside. Raises InsideImport."""
-        if _INSIDE.match(fullname):
+        if is_inside(fullname):
             raise InsideImport("this process may not load the inside", name=fullname)
         return None
 
 
 def stand_guard() -> None:
     """Refuse the inside from now on. Raises InsideImport when some of it is loaded already."""
-    if any(_INSIDE.match(name) for name in sys.modules):
+    if any(is_inside(name) for name in sys.modules):
         raise InsideImport("some of the inside is loaded already")
     sys.meta_path.insert(0, ImportGuard())

@@ -3,18 +3,8 @@
 from collections.abc import Iterable
 
 from adapters.outside_api import AccountRoutes, OutsideHalf, Route
-from adapters.registry import BUILTIN, load
+from adapters.registry import BUILTIN, ENTRY, Unloadable, half
 from bridge.wire.control import AccountRouteMap, NetworkSettings
-
-ENTRY = "adapter"
-"""Setting of a network that is not built in: its outside half as `package.module:Class`."""
-
-
-class UnknownNetwork(Exception):
-    """No adapter of that name is built in, and none is named in its settings, or it cannot be loaded."""
-
-    def __init__(self, network: str) -> None:
-        super().__init__(f"there is no adapter for the network {network!r}, or it cannot be loaded")
 
 
 def account_routes(accounts: Iterable[AccountRouteMap]) -> list[AccountRoutes]:
@@ -35,7 +25,7 @@ def account_routes(accounts: Iterable[AccountRouteMap]) -> list[AccountRoutes]:
 
 
 def outside_halves(networks: Iterable[NetworkSettings]) -> list[OutsideHalf]:
-    """One outside half for each network, made from its settings (text, by name). UnknownNetwork.
+    """One outside half for each network, made from its settings (text, by name). Raises Unloadable.
 
     A class that wants them otherwise than as one mapping has a class method `from_settings`.
     """
@@ -47,12 +37,6 @@ def _half(given: NetworkSettings) -> OutsideHalf:
     builtin = BUILTIN.get(given.network)
     path = settings.pop(ENTRY, None) if builtin is None else builtin.outside
     if path is None:
-        raise UnknownNetwork(given.network)
-    try:
-        made = load(path)
-    except (ImportError, AttributeError):
-        made = None
-    if made is None:
-        raise UnknownNetwork(given.network)
-    half: OutsideHalf = getattr(made, "from_settings", made)(settings)
-    return half
+        raise Unloadable(given.network, "none is built in or named for it")
+    made: OutsideHalf = half(given.network, path, lambda found: getattr(found, "from_settings", found)(settings))
+    return made

@@ -7,6 +7,7 @@ and talks to its two children over a control channel each.
 import asyncio
 import contextlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -143,11 +144,7 @@ class Supervisor:
         for name, slot in self._slots.items():
             if owners.get(slot, name) != name:
                 self._register.clear(slot)
-        secrets = type(loaded.secrets)(
-            component=self._loaded.secrets.component,
-            sealing_key=self._loaded.secrets.sealing_key,
-            accounts=loaded.secrets.accounts,
-        )
+        secrets = replace(self._loaded.secrets, accounts=loaded.secrets.accounts)
         self._loaded = Loaded(config, secrets)
         maps = account_maps(config, self._slots)
         await self.enclave.remap(control.EnclaveRemap(accounts=maps))
@@ -161,6 +158,7 @@ def _fixed(loaded: Loaded) -> dict[str, object]:
     return {
         "xmpp": (config.xmpp, loaded.secrets.component),
         "matrix": config.matrix,
+        "adapters": (config.adapters, loaded.secrets.adapters),
         "sealing": (config.sealing, loaded.secrets.sealing_key),
         "storage": config.storage,
         "state_dir": config.state_dir,
@@ -183,7 +181,7 @@ def _log_problems(problems: tuple[Problem, ...]) -> None:
 def run(file: Path) -> int:
     """Run Lockgate with this configuration until SIGTERM or SIGINT; returns the exit status.
 
-    0 told to stop, 1 the gateway cannot serve, 3 the enclave's lockdown is not sufficient here. Raises
+    0 told to stop, 1 a process cannot serve, 3 the enclave's lockdown is not sufficient here. Raises
     ConfigError, and WorldError when another Lockgate runs in the same folder.
     """
     undumpable()

@@ -22,6 +22,8 @@ STATE_REFUSALS = {
     "edited": "Records of the ledger were changed, removed or exchanged. Restore an intact copy.",
     "unsealable": "The ledger does not open with this sealing key. Was the key replaced, or the ledger damaged?",
     "unknown-account": "The enclave does not have it on its map yet.",
+    "too-large": "The account's state is larger than the enclave takes. Restore an older copy, and report this.",
+    "start-failed": "The enclave could not begin with this state, so it does not use its keys. Please report this.",
 }
 
 _log = log("worker")

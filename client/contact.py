@@ -286,7 +286,7 @@ class Contact(Starting):
                 return True
             # It came back whole: a server on the way sent it back, and what it calls the reason says nothing about
             # the other end. ejabberd says forbidden when a component is away and it may not ask other servers.
-            pass
+            error = replace(error, meaning=Meaning.PASSING)
         if thread is None:
             talk = self._talks.current if self._sent_by_us(stanza_id) else None
         if talk is None or talk is not self._talks.current:
@@ -307,8 +307,11 @@ class Contact(Starting):
                 self._delivery.bounced(self._around.now())
 
     def _negotiation_error(self, talk: Talk, stanza: Element, sender: str, error: ErrorCondition) -> None:
-        if error.meaning is Meaning.PASSING:
-            self._talks.drop(talk.conversation.thread)
-            self._later()
-        else:
+        passing = error.meaning is Meaning.PASSING
+        if not passing and esession.thread_of(stanza):
             self._esession(stanza, sender)
+            return
+        self._talks.drop(talk.conversation.thread)
+        if not passing and self._pause.attempts == 0:
+            self._around.notify(SessionRefused(self.jid, error.condition, error.text))
+        self._later()

@@ -11,13 +11,17 @@ class PipeFront:
 
     def __init__(self, drain_s: float) -> None:
         self._drain_s = drain_s
+        self._trouble = ""
 
     def online(self, jid: str) -> None:
         """Logged in."""
+        self._trouble = ""
 
     def offline(self, reason: str) -> None:
-        """Connection lost."""
-        _say(f"not connected: {reason}; trying again")
+        """Connection lost. The same reason is told once."""
+        if reason != self._trouble:
+            _say(f"not connected: {reason}; trying again")
+        self._trouble = reason
 
     def stopped(self, sentence: str) -> None:
         """Login failed."""
@@ -33,8 +37,8 @@ class PipeFront:
                 _say(f"encrypted session with {view.peer}; compare with your contact: {view.sas}")
             case MessageFailed(condition=condition, text=text):
                 _say(f"a message was refused ({condition}): {text}")
-            case SessionRefused(condition=condition):
-                _say(f"the contact refused a session ({condition}); trying again while messages wait")
+            case SessionRefused(condition=condition, text=text):
+                _say(f"no session ({condition}): {text or 'refused'}; trying again while messages wait")
             case PlainReceived():
                 _say("an unencrypted message came from the contact's address; it is not shown, anyone may have sent it")
 

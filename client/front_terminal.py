@@ -26,7 +26,7 @@ from client.events import (
 from client.front import Chat
 
 HELP = {
-    "/verify": "the contact reads out the same five characters: remember that (asks for nothing else, so be sure)",
+    "/verify": "the other end shows the same five characters: remember that (asks for nothing else, so be sure)",
     "/end": "end the encrypted session; the next message starts another",
     "/status": "all that is known about the session",
     "/help": "this list",
@@ -157,7 +157,8 @@ class TerminalFront:
         if view.disclosure != "never":
             self._line(("class:warn", "The other end says that it may disclose what you write."))
         if not view.verified:
-            self._line(("class:dim", "Read the five characters to your contact by voice; if they match: /verify"))
+            self._line(("class:dim", "Compare the five characters with the other end's: your contact reads them out,"))
+            self._line(("class:dim", "or the gateway shows them (`lockgate status`). If they match: /verify"))
 
     # ------------------------------------------------------------ what is typed
     async def run(self, chat: Chat) -> None:

@@ -92,7 +92,7 @@ Everything is left running until Ctrl-C. The demo's own clients have logged out;
 
   Alice in this terminal's neighbour:
     .venv/bin/lockgate chat {scene.alice.contact} --account {alice.jid} --password-file {password} \\
-        --host 127.0.0.1 --port {alice.port} --insecure-loopback
+        --host 127.0.0.1 --port {alice.port} --insecure-loopback --store {password.with_name("yours.store")}
   Lockgate:   .venv/bin/lockgate status -c {scene.lockgate.config}
   Logs:       {scene.folder.parent}
 """

@@ -46,8 +46,7 @@ class MatrixInside:
     def started(self, step: Step, *, resumed: bool) -> None:
         """Go on. Not `resumed`: sending keys may have been used in a future that was rolled back, so none is again."""
         if not resumed:
-            for contact in _contacts(step.account):
-                inside_sending.forget_session(step, contact)
+            inside_sending.forget_sessions(step)
             inside_olm.forget_sending(step)
         _drop_lines_of_strangers(step)
         inside_sending.advance_all(step)
@@ -94,6 +93,10 @@ class MatrixInside:
         elif name == inside_devices.TIMER:
             inside_devices.woken(step)
             inside_sending.advance_all(step)
+        elif name == inside_sending.TIMER:
+            inside_sending.advance_all(step)
+        elif name == inside_timeline.TIMER:
+            inside_timeline.woken(step)
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send a message; ends in `delivered` when the homeserver has its event, or in `failed`."""

@@ -53,6 +53,11 @@ def device_of(step: Step, user: str, curve25519: str) -> Device | None:
     return next((d for d in state.devices if d.curve25519 == curve25519), None) if state is not None else None
 
 
+def is_known(step: Step, curve25519: str) -> bool:
+    """Whether any tracked user has a device with that identity key."""
+    return any(device.curve25519 == curve25519 for _, state in _all(step) for device in state.devices)
+
+
 def given_up(step: Step, user: str) -> bool:
     """Whether the list was asked for often enough, in vain."""
     state = tracked(step, user)

@@ -62,6 +62,12 @@ def forget_sending(step: Step) -> None:
             step.records.put(name, Olm(tuple(replace(entry, sendable=False) for entry in olm.entries)))
 
 
+def forget_device(step: Step, curve25519: str) -> None:
+    """All sessions with a device that turned out to be nobody's."""
+    for name in [f"olm/{curve25519}", *step.records.names(f"olm-session/{curve25519}/")]:
+        step.records.delete(name)
+
+
 def forget_all(step: Step) -> None:
     """We are another device now."""
     for prefix in ("olm/", "olm-session/", "unclaimed/", "wedged/", "claim"):

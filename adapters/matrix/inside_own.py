@@ -66,7 +66,7 @@ def stock_told(step: Step, counts: dict[str, int] | None, fallbacks: list[str] |
     own = own_state(step)
     if own is None:
         return
-    count = (counts or {}).get(ONE_TIME, 0)
+    count = _bounded((counts or {}).get(ONE_TIME, 0))
     own = replace(own, count=count)
     spent = fallbacks is not None and ONE_TIME not in fallbacks and step.now_ms() - own.fallback_ms >= HOUR_MS
     if not own.published or own.uploading is not None or (count >= REFILL_BELOW and not spent):
@@ -89,7 +89,7 @@ def uploaded(step: Step, answer: Input) -> bool:
         step.wake_at(TIMER, step.now_ms() + MINUTE_MS)
         return False
     with suppress(Malformed):
-        own = replace(own, count=decoded(answer.body, _Uploaded).one_time_key_counts.get(ONE_TIME, 0))
+        own = replace(own, count=_bounded(decoded(answer.body, _Uploaded).one_time_key_counts.get(ONE_TIME, 0)))
     step.records.put("own", replace(own, uploading=None, published=True))
     return not own.published
 
@@ -99,6 +99,11 @@ def woken(step: Step) -> None:
     own = own_state(step)
     if own is not None and own.uploading is None and (not own.published or own.count < REFILL_BELOW):
         _upload(step, own, fallback=own.fallback_ms == 0)
+
+
+def _bounded(count: int) -> int:
+    """A count as far as it matters: what a server says may be any integer."""
+    return max(0, min(count, 2 * STOCK))
 
 
 def _upload(step: Step, own: OwnState, *, fallback: bool) -> None:

@@ -1,5 +1,6 @@
 """The direct room with a contact, as the homeserver tells it, and whether it is fit to be sent into."""
 
+import re
 from dataclasses import replace
 
 import msgspec
@@ -19,6 +20,7 @@ MOST_ROTATION_MS = 4 * DEFAULT_ROTATION_MS
 MOST_ROTATION_MESSAGES = 10_000
 """A room may ask for less, down to one hour and one message, and for more up to these."""
 EARLIER_ROOMS = 8
+_ROOM_ID = re.compile(r"![^\x00-\x20\x7f]{1,254}")
 
 
 class _Encryption(msgspec.Struct):
@@ -60,7 +62,7 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
     if contact is None:
         step.report("room-stranger")
         return None
-    if not (state.room_id.startswith("!") and len(state.room_id) <= 255 and state.room_id.isprintable()):
+    if _ROOM_ID.fullmatch(state.room_id) is None:
         raise Malformed
     before = room_of(step, contact) or Room()
     problem = _problem(step, contact, state)

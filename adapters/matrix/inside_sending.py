@@ -23,6 +23,9 @@ from crypto.olm.pairwise import encrypted_for
 
 SHARED_AT_ONCE = 50
 MOST_WAITING = 1_000
+SENT_AT_ONCE = 512 << 10
+"""Octets of waiting messages that are sent in one step: its effects must fit one frame."""
+TIMER = "line"
 
 
 # ---------------------------------------------------------------- entry points
@@ -74,6 +77,13 @@ def forget_session(step: Step, contact: ContactPolicy) -> None:
     """The next message starts a new session."""
     step.records.delete(f"out/{contact.address}")
     step.records.delete(f"out-session/{contact.address}")
+
+
+def forget_sessions(step: Step) -> None:
+    """All contacts' next messages start new sessions, also those of contacts that are off the map now."""
+    for prefix in ("out/", "out-session/"):
+        for name in list(step.records.names(prefix)):
+            step.records.delete(name)
 
 
 def sent(step: Step, answer: Input) -> None:
@@ -210,14 +220,21 @@ def _share(device: Device) -> Share:
 
 # ---------------------------------------------------------------- the messages themselves
 def _empty_line(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound) -> None:
-    """Everything is ready: send what waits, as far as the session may be used."""
-    waiting = _taken(step, contact)
-    for number, message in enumerate(waiting):
-        _emit(step, contact, own, out, message)
-        if _ready(step, contact) is None and waiting[number + 1 :]:
-            _put_back(step, contact, waiting[number + 1 :])
-            advance(step, contact)
+    """Everything is ready: send what waits, as far as the session may be used and one step can hold."""
+    line = step.records.get(f"line/{contact.address}", Line) or Line()
+    room = SENT_AT_ONCE
+    for number in range(line.first, line.next):
+        if _ready(step, contact) is None or room <= 0:
+            step.records.put(f"line/{contact.address}", replace(line, first=number))
+            step.wake_at(TIMER, step.now_ms()) if room <= 0 else advance(step, contact)
             return
+        name = f"queue/{contact.address}/{number:016d}"
+        message = step.records.get(name, Queued)
+        step.records.delete(name)
+        if message is not None:
+            room -= len(message.body.encode())
+            _emit(step, contact, own, out, message)
+    step.records.delete(f"line/{contact.address}")
 
 
 def _emit(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, message: Queued) -> None:
@@ -263,9 +280,3 @@ def _taken(step: Step, contact: ContactPolicy) -> list[Queued]:
     for name in names:
         step.records.delete(name)
     return [message for message in found if message is not None]
-
-
-def _put_back(step: Step, contact: ContactPolicy, messages: list[Queued]) -> None:
-    for number, message in enumerate(messages):
-        step.records.put(f"queue/{contact.address}/{number:016d}", message)
-    step.records.put(f"line/{contact.address}", Line(0, len(messages)))

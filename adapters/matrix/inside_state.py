@@ -18,7 +18,10 @@
 | `in/<mxid>/<session id>` | vodozemac InboundGroupSession |
 | `in-of/<mxid>/<session id>` | Inbound: where it came from |
 | `seen/<mxid>/<session id>/<chunk>` | Seen: replay marks |
+| `forgotten/<mxid>` | Forgotten: sessions that are kept no longer |
+| `opening/<mxid>/<session id>` | Opening: how far the events that were parked for it are opened |
 | `parked/<mxid>/<session id>/<position>` | Parked: events that wait for a key |
+| `strangers/<mxid>` | Strangers: devices that turned out not to be listed |
 | `unbound/<mxid>/<n>` | Unbound: Olm events that wait for the sender's device list |
 """
 
@@ -171,6 +174,22 @@ class Inbound:
     ed25519: str
     device_id: str
     received_ms: int
+    floor: int = 0
+    """Indices below this one may have been used before: the session had been forgotten when its key came again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Sessions that are kept no longer: a digest of each id, and the index from which on nothing was used."""
+
+    floors: tuple[tuple[bytes, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The key of a session came: parked events up to this record were looked at, the rest is yet to be."""
+
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +215,13 @@ class Parked:
     position: int
     reason: str
     event: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Identity keys that the sender's device list did not have; sessions with the newest of them are kept."""
+
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

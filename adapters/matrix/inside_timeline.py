@@ -9,13 +9,20 @@ from vodozemac import InboundGroupSession
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import inside_rooms
 from adapters.matrix.inside_content import EVENT_ID, received_message
-from adapters.matrix.inside_state import HOUR_MS, Inbound, Mark, Parked, Seen
+from adapters.matrix.inside_state import HOUR_MS, Forgotten, Inbound, Mark, Opening, Parked, Seen
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
 
 CHUNK = 16
 MOST_PARKED = 1_000
+MOST_OCTETS = 128 << 10
+"""Of an event that is parked: as federated it has at most 64 KiB."""
+OPENED_AT_ONCE = 1 << 20
+"""Octets of parked events that are opened in one step: its effects must fit one frame."""
+TIMER = "parked"
+MOST_FORGOTTEN = 2_000
+_SESSION_ID = 43
 SESSIONS_KEPT = 32
 SESSIONS_KEPT_MS = 7 * 24 * HOUR_MS
 SESSIONS_MOST = 500
@@ -58,12 +65,48 @@ def arrived(step: Step, body: bytes) -> None:
 
 def key_arrived(step: Step, user: str, session_id: str) -> None:
     """A session came: open what was parked for it, in order; make room by forgetting the oldest sessions."""
-    for name in list(step.records.names(f"parked/{user}/{session_id}/")):
-        parked = step.records.get(name, Parked)
-        contact = step.account.contact_by_address("matrix", user)
-        if parked is not None and contact is not None:
-            _retry(step, contact, name, parked)
+    _open_parked(step, user, session_id, after="")
     _forget_oldest(step, user)
+
+
+def woken(step: Step) -> None:
+    """Go on with what was parked for one session."""
+    waiting = list(step.records.names("opening/"))
+    opening = step.records.get(waiting[0], Opening) if waiting else None
+    if opening is None:
+        return
+    step.records.delete(waiting[0])
+    user, session_id = _named(waiting[0])
+    _open_parked(step, user, session_id, after=opening.after)
+    if len(waiting) > 1:
+        step.wake_at(TIMER, step.now_ms())
+
+
+def _named(name: str) -> tuple[str, str]:
+    """User and session of an `opening` record: both may hold slashes, and a session id has 43 characters."""
+    rest = name.removeprefix("opening/")
+    return rest[: -_SESSION_ID - 1], rest[-_SESSION_ID:]
+
+
+def _open_parked(step: Step, user: str, session_id: str, *, after: str) -> None:
+    contact = step.account.contact_by_address("matrix", user)
+    room = OPENED_AT_ONCE
+    for name in list(step.records.names(f"parked/{user}/{session_id}/")):
+        parked = step.records.get(name, Parked) if name > after else None
+        if parked is None or contact is None:
+            continue
+        _retry(step, contact, name, parked)
+        room -= len(parked.event)
+        if room <= 0:
+            step.records.put(f"opening/{user}/{session_id}", Opening(name))
+            step.wake_at(TIMER, step.now_ms())
+            return
+
+
+def forgotten_floor(step: Step, user: str, session_id: str) -> int:
+    """The index from which on a session that comes (again) may be opened."""
+    known = step.records.get(f"forgotten/{user}", Forgotten) or Forgotten()
+    return dict(known.floors).get(_digest(session_id), 0)
 
 
 def withheld(step: Step, user: str, session_id: str) -> None:
@@ -107,7 +150,9 @@ def _opened(
     opened = opened_event(session, sealed, room_id)
     name = f"seen/{contact.address}/{sealed.session_id}/{opened.index // CHUNK}"
     seen = step.records.get(name, Seen) or Seen()
-    digest = hashlib.sha256(event.event_id.encode()).digest()[:16]
+    if opened.index < origin.floor:
+        raise Replayed
+    digest = _digest(event.event_id)
     for mark in seen.marks:
         if mark.index == opened.index:
             if mark.digest != digest:
@@ -131,6 +176,9 @@ def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: R
 
 # ---------------------------------------------------------------- parking
 def _park(step: Step, contact: ContactPolicy, sealed: SealedEvent, parked: Parked) -> None:
+    if len(parked.event) > MOST_OCTETS:
+        _refuse(step, "event-too-large", contact)
+        return
     prefix = f"parked/{contact.address}/"
     if len(list(step.records.names(prefix))) >= MOST_PARKED:
         _refuse(step, "parked-overflow", contact)
@@ -167,7 +215,7 @@ def _of(contact: ContactPolicy, sealed: SealedEvent) -> str:
 
 # ---------------------------------------------------------------- old sessions
 def _forget_oldest(step: Step, user: str) -> None:
-    """Forget sessions that are neither new nor among the newest; their replay marks go with them."""
+    """Forget sessions that are neither new nor among the newest. Of their replay marks, one number stays."""
     kept = []
     for name in list(step.records.names(f"in-of/{user}/")):
         origin = step.records.get(name, Inbound)
@@ -177,6 +225,24 @@ def _forget_oldest(step: Step, user: str) -> None:
     for number, (received_ms, session_id) in enumerate(sorted(kept)[:-SESSIONS_KEPT]):
         if number >= surplus and step.now_ms() - received_ms < SESSIONS_KEPT_MS:
             break
+        _note_floor(step, user, session_id)
         for prefix in (f"seen/{user}/{session_id}/", f"in/{user}/{session_id}", f"in-of/{user}/{session_id}"):
             for name in list(step.records.names(prefix)):
                 step.records.delete(name)
+
+
+def _note_floor(step: Step, user: str, session_id: str) -> None:
+    """Should its key come again (an old handshake that is replayed), what was opened stays closed."""
+    origin = step.records.get(f"in-of/{user}/{session_id}", Inbound)
+    floor = origin.floor if origin is not None else 0
+    for name in list(step.records.names(f"seen/{user}/{session_id}/")):
+        seen = step.records.get(name, Seen) or Seen()
+        floor = max(floor, *(mark.index + 1 for mark in seen.marks))
+    if floor:
+        known = step.records.get(f"forgotten/{user}", Forgotten) or Forgotten()
+        floors = (*known.floors, (_digest(session_id), floor))[-MOST_FORGOTTEN:]
+        step.records.put(f"forgotten/{user}", Forgotten(floors))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:16]

@@ -6,15 +6,18 @@ from vodozemac import Account, InboundGroupSession
 from adapters.inside_api import Step
 from adapters.matrix import inside_devices, inside_olm, inside_timeline
 from adapters.matrix.inside_own import own_state
-from adapters.matrix.inside_state import Inbound, OwnState, Unbound
+from adapters.matrix.inside_state import Inbound, OwnState, Strangers, Unbound
 from crypto.olm.canonical import decoded
 from crypto.olm.device import Device
-from crypto.olm.errors import OlmError, Undecryptable, WrongParty
+from crypto.olm.errors import OlmError, TooLarge, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, ROOM_KEY, received_room_key
-from crypto.olm.pairwise import OlmEvent, OlmMessage, checked_event, message_for, opened
+from crypto.olm.pairwise import OlmEvent, OlmMessage, Opened, checked_event, message_for, opened
 
 WITHHELD = "m.room_key.withheld"
 MOST_UNBOUND = 100
+MOST_STRANGERS = 20
+MOST_OCTETS = 128 << 10
+"""Of the content of an event that has to wait: a room key has 1 KiB."""
 
 
 class _ToDevice(msgspec.Struct):
@@ -53,8 +56,19 @@ def rebind(step: Step, user: str) -> None:
         device = inside_devices.device_of(step, user, event.sender_key)
         if device is None:
             step.report("olm-unknown-device")
+            _note_stranger(step, user, event.sender_key)
         else:
             _reported(step, event, device)
+
+
+def _note_stranger(step: Step, user: str, curve25519: str) -> None:
+    """The device may be listed yet: its session is kept, but of few such devices. Anybody can make up more."""
+    known = step.records.get(f"strangers/{user}", Strangers) or Strangers()
+    keys = (*(key for key in known.keys if key != curve25519), curve25519)
+    for dropped in keys[:-MOST_STRANGERS]:
+        if not inside_devices.is_known(step, dropped):
+            inside_olm.forget_device(step, dropped)
+    step.records.put(f"strangers/{user}", Strangers(keys[-MOST_STRANGERS:]))
 
 
 def _reported(step: Step, event: OlmEvent, device: Device) -> None:
@@ -66,23 +80,29 @@ def _reported(step: Step, event: OlmEvent, device: Device) -> None:
 
 def _olm_arrived(step: Step, own: OwnState, event: _ToDevice) -> None:
     message = message_for(own.device, event.content)
-    plaintext = _opened(step, event.sender, message)
-    inner = checked_event(own.device, event.sender, message, plaintext)
-    device = inside_devices.device_of(step, event.sender, inner.sender_key)
+    device = inside_devices.device_of(step, event.sender, message.sender_key)
+    if device is None and len(list(step.records.names(f"unbound/{event.sender}/"))) >= MOST_UNBOUND:
+        step.report("unbound-overflow")
+        return
+    result = _opened(step, event.sender, message)
+    if device is not None:
+        inside_olm.keep_session(step, message.sender_key, result.session, used=True)
+    inner = checked_event(own.device, event.sender, message, result.plaintext)
     if device is not None:
         _take(step, inner, device)
         return
-    if len(list(step.records.names(f"unbound/{event.sender}/"))) >= MOST_UNBOUND:
-        step.report("unbound-overflow")
-        return
+    if len(inner.content) > MOST_OCTETS:
+        raise TooLarge
+    # Only what waits for a list keeps a session: anybody can found sessions under identity keys of nobody.
+    inside_olm.keep_session(step, message.sender_key, result.session, used=True)
     waiting = Unbound(inner.type, inner.sender_key, inner.signing_key, inner.content)
     step.records.put(f"unbound/{event.sender}/{step.position:016d}", waiting)
     if not inside_devices.outdated(step, event.sender):
         inside_devices.current_devices(step, event.sender)
 
 
-def _opened(step: Step, sender: str, message: OlmMessage) -> bytes:
-    """The plaintext. When no session opens it, a new session is founded for the next ones."""
+def _opened(step: Step, sender: str, message: OlmMessage) -> Opened:
+    """The plaintext and its session. When no session opens it, a new session is founded for the next ones."""
     account = step.records.get("account", Account)
     assert account is not None
     sessions = inside_olm.sessions_with(step, message.sender_key)
@@ -97,8 +117,7 @@ def _opened(step: Step, sender: str, message: OlmMessage) -> bytes:
         raise Undecryptable
     if result.created:
         step.records.put("account", account)
-    inside_olm.keep_session(step, message.sender_key, result.session, used=True)
-    return result.plaintext
+    return result
 
 
 def _take(step: Step, event: OlmEvent, device: Device) -> None:
@@ -124,6 +143,7 @@ def _room_key(step: Step, event: OlmEvent, device: Device) -> None:
             step.report("room-key-known" if same else "room-key-conflict")
             return
     step.records.put(f"in/{name}", key.session)
-    origin = Inbound(key.room_id, device.curve25519, device.ed25519, device.device_id, step.now_ms())
+    floor = known.floor if known is not None else inside_timeline.forgotten_floor(step, event.sender, key.session_id)
+    origin = Inbound(key.room_id, device.curve25519, device.ed25519, device.device_id, step.now_ms(), floor)
     step.records.put(f"in-of/{name}", origin)
     inside_timeline.key_arrived(step, event.sender, key.session_id)

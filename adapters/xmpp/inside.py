@@ -9,7 +9,7 @@ from adapters.xmpp.inside_leg import TIMER, LegStep, arm, error_values
 from adapters.xmpp.inside_queue import acknowledged, enqueue, refused_by_peer, under_way
 from adapters.xmpp.inside_sessions import abandon_all, bounced, end_talk, expire, gone, proceed, receive_stanza
 from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
-from adapters.xmpp.inside_state import Leg, Line, Queued
+from adapters.xmpp.inside_state import PAUSE_MS, Leg, Line, Queued
 from adapters.xmpp.names import (
     ERROR,
     MAX_RESOURCES,
@@ -69,6 +69,7 @@ class XmppInside:
             acknowledged(at, parts[2])
         else:
             refused_by_peer(at, parts[2])
+        proceed(at)
         at.finish()
 
     def woken(self, step: Step, name: str) -> None:
@@ -174,7 +175,9 @@ class XmppInside:
         for at in _legs(step):
             gone(at, frozenset(missing))
             if any(before.get(jid) != able for jid, able in now.items()):
-                at.leg = replace(at.leg, failures=0, start_at_ms=0, noticed=False)
+                # Not at once: presence comes from the server, and a negotiation costs exponentiations.
+                soon = min(at.leg.start_at_ms, step.now_ms() + PAUSE_MS)
+                at.leg = replace(at.leg, failures=0, start_at_ms=soon, noticed=False)
             proceed(at)
             at.finish()
 

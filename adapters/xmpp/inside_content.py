@@ -41,8 +41,9 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
     content = read_content(stanza.elements)
     if content.received:
         # Deployed peers send receipts so (docs/decisions/0031-delivery-on-the-xmpp-leg.md); from others they prove
-        # nothing that could not be sent encrypted.
-        if at.leg.profile is Profile.LETTER and not at.leg.plain:
+        # nothing that could not be sent encrypted. Which peer it is was proved in its last session: the profile that
+        # is tried next changes when somebody delays a negotiation.
+        if at.leg.authentic or (at.leg.profile is Profile.LETTER and not at.leg.plain):
             at.report("receipt-unauthenticated")
         else:
             received(at, content.received)

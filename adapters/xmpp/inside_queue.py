@@ -5,7 +5,16 @@ from dataclasses import replace
 from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_stanzas import MAX_BODY, receipt_content, refusal_content, text_content, text_of
-from adapters.xmpp.inside_state import MAX_QUEUED, RECEIPT_MS, WINDOW, Line, Queued, Talk
+from adapters.xmpp.inside_state import (
+    MAX_QUEUED,
+    MAX_QUEUED_OCTETS,
+    RECEIPT_MS,
+    SENT_AT_ONCE,
+    WINDOW,
+    Line,
+    Queued,
+    Talk,
+)
 from adapters.xmpp.names import PLAIN, address_of
 from bridge.wire.values import Opaque, Public
 from crypto.esession.conversation import Conversation, abandon, send
@@ -19,7 +28,7 @@ def enqueue(at: LegStep, message: Message) -> None:
     """Keep a message for the user, or say at once why it cannot be taken."""
     body = sanitise_text(text_of(message.body, message.kind))
     code = "too-large" if len(body.encode()) > MAX_BODY else None
-    if at.line.waiting >= MAX_QUEUED:
+    if at.line.waiting >= MAX_QUEUED or at.line.octets + len(body.encode()) > MAX_QUEUED_OCTETS:
         code = "queue-full"
     if code is not None:
         failure = code
@@ -29,7 +38,8 @@ def enqueue(at: LegStep, message: Message) -> None:
     line, number = at.line, at.line.next
     stanza_id = f"m-{number:x}-{at.step.draw('stanza-id', 8).hex()}"
     at.step.records.put(_name(at, number), Queued(stanza_id, message.id, body, message.position))
-    at.line = Line(line.first, number + 1, line.sent, line.sent_on, line.waiting_since_ms, line.heard)
+    octets = line.octets + len(body.encode())
+    at.line = Line(line.first, number + 1, line.sent, line.sent_on, line.waiting_since_ms, line.heard, octets)
 
 
 def flush(at: LegStep) -> None:
@@ -73,18 +83,19 @@ def _pay(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
 
 def _send_window(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
     line = at.line
-    number = line.sent
-    while number < line.next and number - line.first < WINDOW:
+    number, room = line.sent, SENT_AT_ONCE
+    while number < line.next and number - line.first < WINDOW and room > 0:
         entry = at.step.records.get(_name(at, number), Queued)
         number += 1
         if entry is None or entry.plain:
             continue
         content = text_content(entry.body, entry.stanza_id)
+        room -= len(content)
         conversation = _sealed(at, talk, conversation, content, stanza_id=entry.stanza_id, trace=entry.position or None)
         at.step.trace(entry.position, "sealed")
     if number != line.sent:
         since = line.waiting_since_ms or at.step.now_ms()
-        at.line = Line(line.first, line.next, number, talk.thread, since, line.heard)
+        at.line = Line(line.first, line.next, number, talk.thread, since, line.heard, line.octets)
     return conversation
 
 
@@ -105,21 +116,24 @@ def _profile(conversation: Conversation) -> Profile | None:
 def _flush_plain(at: LegStep) -> None:
     """The policy of this contact allows it, and the user wrote unencrypted last (docs/decisions/0035)."""
     to = at.leg.last_peer or at.step.account.near_address
-    for number in range(at.line.sent, at.line.next):
+    number, room = at.line.sent, SENT_AT_ONCE
+    while number < at.line.next and number - at.line.first < WINDOW and room > 0:
         entry = at.step.records.get(_name(at, number), Queued)
+        number += 1
         if entry is None:
             continue
+        room -= len(entry.body.encode())
         values: dict[str, AnyValue] = {
             "from": at.contact_jid,
             "to": address_of(to),
             "id": Opaque(v=entry.stanza_id),
             "body": Public(v=entry.body.encode()),
         }
-        at.step.records.put(_name(at, number), replace(entry, plain=True))
+        at.step.records.put(_name(at, number - 1), replace(entry, plain=True))
         at.step.carry(
             PLAIN, values, lane=at.lane, key=f"plain/{at.contact.id}/{entry.stanza_id}", trace=entry.position or None
         )
-    at.line = replace(at.line, sent=at.line.next)
+    at.line = replace(at.line, sent=number)
 
 
 # ---------------------------------------------------------------- what comes back
@@ -131,7 +145,7 @@ def acknowledged(at: LegStep, stanza_id: str) -> bool:
     entry = at.step.records.get(_name(at, number), Queued)
     if entry is None or entry.stanza_id != stanza_id:
         return False
-    at.step.records.delete(_name(at, number))
+    _drop(at, number, entry)
     at.step.trace(entry.position, "acknowledged")
     at.later(lambda: at.step.delivered(at.contact.id, entry.message_id))
     _advance(at)
@@ -171,10 +185,15 @@ def refused_by_peer(at: LegStep, stanza_id: str) -> None:
     number = _number(stanza_id)
     entry = None if number is None else at.step.records.get(_name(at, number), Queued)
     if number is not None and entry is not None and entry.plain and entry.stanza_id == stanza_id:
-        at.step.records.delete(_name(at, number))
+        _drop(at, number, entry)
         at.step.trace(entry.position, "refused", "undeliverable")
         at.later(lambda: at.step.failed(at.contact.id, entry.message_id, "undeliverable"))
         _advance(at)
+
+
+def _drop(at: LegStep, number: int, entry: Queued) -> None:
+    at.step.records.delete(_name(at, number))
+    at.line = replace(at.line, octets=max(0, at.line.octets - len(entry.body.encode())))
 
 
 def _advance(at: LegStep) -> None:
@@ -185,7 +204,7 @@ def _advance(at: LegStep) -> None:
         first += 1
     sent = max(first, line.sent)
     since = at.step.now_ms() if sent > first and line.waiting_since_ms else 0
-    at.line = Line(first, line.next, sent, line.sent_on, since)
+    at.line = Line(first, line.next, sent, line.sent_on, since, octets=line.octets)
 
 
 def _name(at: LegStep, number: int) -> str:

@@ -102,13 +102,21 @@ def _talk(at: LegStep, conversation: Conversation, peer: str) -> Talk:
 def _established(at: LegStep, conversation: Conversation, peer: str) -> None:
     session = conversation.session
     assert session is not None
-    at.report(f"session-{session.chain.value}")
+    at.report(f"chain-{session.chain.value}")
     leg = at.leg.with_talk(_talk(at, conversation, peer))
     # A peer that tells doubles apart is sent what is unacknowledged at once; for another the older session goes on.
     sent_on = at.line.sent_on
     if session.profile is Profile.LETTER or leg.talk(sent_on) is None or sent_on == conversation.thread:
         at.line = at.line.resent()
-    at.leg = replace(leg, profile=session.profile, last_peer=peer, wanted=False, plain=False, noticed=False)
+    at.leg = replace(
+        leg,
+        profile=session.profile,
+        authentic=session.profile is Profile.LETTER,
+        last_peer=peer,
+        wanted=False,
+        plain=False,
+        noticed=False,
+    )
 
 
 def _heard(at: LegStep, conversation: Conversation, peer: str) -> None:
@@ -227,7 +235,7 @@ def expire(at: LegStep) -> None:
     leg, line = at.leg, at.line
     if not line.waiting_since_ms or now < line.waiting_since_ms + leg.receipt_ms:
         return
-    if leg.profile is Profile.LETTER or leg.receipts:
+    if leg.authentic or leg.profile is Profile.LETTER or leg.receipts:
         at.report("receipt-missing")
         at.leg = replace(leg, receipt_ms=min(RECEIPT_MOST_MS, 2 * leg.receipt_ms))
         stuck = leg.talk(line.sent_on)

@@ -34,7 +34,11 @@ WINDOW = 32
 """Messages sent but not acknowledged. With as many receipts between them they fit the 64 that a peer recognises."""
 MAX_TALKS = 6
 """Sessions and negotiations kept for one contact; the oldest give way."""
+SENT_AT_ONCE = 2 << 20
+"""Octets of content that one contact is sent in one step: its effects must fit one frame."""
 MAX_QUEUED = 10_000
+MAX_QUEUED_OCTETS = 16 << 20
+"""Of texts that wait for one contact's user."""
 MAX_OWED = 512
 CHUNK = 32
 CHUNKS = 16
@@ -108,6 +112,8 @@ class Line:
     """Since when a receipt is awaited; 0: none is."""
     heard: bool = False
     """Whether a stanza of the peer's was verified since `waiting_since_ms`."""
+    octets: int = 0
+    """Of the texts kept."""
 
     @property
     def waiting(self) -> int:
@@ -116,7 +122,7 @@ class Line:
 
     def resent(self) -> "Line":
         """All unacknowledged messages are to be sent again."""
-        return Line(self.first, self.next, self.first)
+        return Line(self.first, self.next, self.first, octets=self.octets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,9 @@ class Leg:
     talks: tuple[Talk, ...] = ()
     """The last active one is the newest, or the one that the peer wrote in last."""
     profile: Profile | None = None
+    """What to try first in the next negotiation."""
+    authentic: bool = False
+    """Whether the last session was with a peer of the letter, which gives receipts inside the encryption only."""
     last_peer: str | None = None
     receipts: bool = False
     """Whether this peer has ever sent a receipt."""

@@ -24,10 +24,9 @@ def check(file: Path, *, as_json: bool) -> int:
 
 async def _probe(file: Path, loaded: Loaded, as_json: bool) -> int:
     config = loaded.config
-    count = 2 + sum(len(given) for given in loaded.secrets.accounts.values())
     hops = [
         ok("configuration", str(file)),
-        ok("secrets", f"{count} files, readable by their owner only"),
+        ok("secrets", f"{loaded.secrets.files} files, readable by their owner only"),
         ok("sealing key", str(config.sealing.key_file)),
     ]
     if not as_json:

@@ -6,6 +6,7 @@ Neither gets what belongs to the other.
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from adapters.registry import BUILTIN, ENTRY, Halves
 from bridge.config.load import Loaded
 from bridge.config.models import Account, Config
 from bridge.config.networks import NEAR_NETWORK
@@ -90,6 +91,12 @@ def gateway_serve(loaded: Loaded) -> GatewayServe:
     )
 
 
+def halves(config: Config, network: str) -> Halves:
+    """Where the halves of a network's adapter are found."""
+    adapter = config.adapters.get(network)
+    return BUILTIN[network] if adapter is None else Halves(adapter.outside, adapter.inside)
+
+
 def alias(config: Config, contact: str) -> str:
     """The address that a contact appears under: `bob` -> `bob@matrix.example.org`."""
     return f"{contact}@{config.xmpp.component.jid}"
@@ -126,6 +133,10 @@ def _network_settings(config: Config, secrets: Secrets) -> Iterator[NetworkSetti
         yield _settings("matrix", {"homeserver": config.matrix.homeserver})
     if "loopback" in config.networks():
         yield _settings("loopback", {})
+    for network in config.networks():
+        if (adapter := config.adapters.get(network)) is not None:
+            entry = {ENTRY: adapter.outside}
+            yield _settings(network, {**adapter.settings, **secrets.adapters[network], **entry})
 
 
 def _settings(network: str, values: Mapping[str, str]) -> NetworkSettings:

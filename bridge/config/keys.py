@@ -26,6 +26,15 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "xmpp.component.secret_file": Key("file with the component's secret", "secret_file: secrets/component"),
         "matrix": Key("the Matrix side", "matrix: {homeserver: https://matrix.example.org}"),
         "matrix.homeserver": Key("base URL of the users' homeserver", "homeserver: https://matrix.example.org"),
+        "adapters": Key("adapters of other packages, by their networks' names", "adapters: {carrier: {…}}"),
+        "adapters.*": Key("one adapter", "carrier: {outside: …, inside: …, assurance: end-to-end}"),
+        "adapters.*.outside": Key("the class of its outside half", "outside: lockgate_carrier.outside:CarrierOutside"),
+        "adapters.*.inside": Key("the class of its inside half", "inside: lockgate_carrier.inside:CarrierInside"),
+        "adapters.*.assurance": Key("the best that its leg can give", "assurance: end-to-end"),
+        "adapters.*.settings": Key("what its outside half is told, as text", "settings: {host: 127.0.0.1}"),
+        "adapters.*.settings.*": Key("one setting", "host: 127.0.0.1"),
+        "adapters.*.secret_files": Key("files with its secrets", "secret_files: {token: secrets/carrier-token}"),
+        "adapters.*.secret_files.*": Key("file with a secret", "token: secrets/carrier-token"),
         "accounts": Key("the users, each under a name of the operator's choice", "accounts: {alice: {…}}"),
         "accounts.*": Key("one user", "alice: {xmpp: …, matrix: {…}, contacts: {…}}"),
         "accounts.*.xmpp": Key("the user's XMPP address", "xmpp: alice@example.org"),
@@ -36,6 +45,11 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "accounts.*.matrix.device": Key("the token's device ID", "device: ABCDEFGHIJ"),
         "accounts.*.loopback": Key("an address on the built-in test network", "loopback: {user: alice}"),
         "accounts.*.loopback.user": Key("the user's address there", "user: alice"),
+        "accounts.*.networks": Key("the user's logins on networks of `adapters`", "networks: {carrier: {address: …}}"),
+        "accounts.*.networks.*": Key("the user's login on one network", "carrier: {address: alice}"),
+        "accounts.*.networks.*.address": Key("the user's own address there", "address: alice"),
+        "accounts.*.networks.*.secret_files": Key("files with the user's secrets", "secret_files: {pin: secrets/pin}"),
+        "accounts.*.networks.*.secret_files.*": Key("file with a secret", "pin: secrets/pin"),
         "accounts.*.contacts": Key("the people this user may talk to", "contacts: {bob: {address: …}}"),
         "accounts.*.contacts.*": Key("one contact", 'bob: {address: "@bob:matrix.org"}'),
         "accounts.*.contacts.*.address": Key("their address on the far network", 'address: "@bob:matrix.org"'),
@@ -54,8 +68,8 @@ KEYS: Mapping[str, Key] = MappingProxyType(
     }
 )
 
-_NAMED = ("accounts", "contacts")
-"""Mappings whose keys are names of the operator's choice."""
+_NAMED = ("accounts", "contacts", "adapters", "networks", "settings", "secret_files")
+"""Mappings whose keys are names that are not in `KEYS`."""
 
 
 def pattern(path: Path) -> str:

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.config.document import Node
 from bridge.config.keys import KEYS, children, elsewhere, pattern
-from bridge.config.wording import Path, clipped, dotted, kind_of, nearest, shown
+from bridge.config.wording import SECRET_WORDS, Path, clipped, dotted, kind_of, last_word, nearest, shown
 from bridge.errors import Problem
 
 _WANTED = {
@@ -22,9 +23,32 @@ _WANTED = {
     "model_type": "a group of keys",
     "model_attributes_type": "a group of keys",
 }
-DEEPEST = 5
+DEEPEST = 6
 """Steps of the longest path of `KEYS`."""
-_SECRET_WORDS = ("password", "passwd", "secret", "token", "passphrase", "key")
+
+
+class _Naming(NamedTuple):
+    """How the keys of a mapping are named."""
+
+    what: str
+    rule: str
+    pattern: str = "[^a-z0-9._-]+"
+    """What a name may not contain."""
+
+
+_NAMES = "Names are 1 to 64 characters: a to z, 0 to 9, “.”, “_”, “-”, beginning with a letter or digit."
+_SETTING = _Naming(
+    "a setting", "Names are 1 to 48 characters: a to z, 0 to 9, “_”, beginning with a letter.", "[^a-z0-9]+"
+)
+_NAMINGS = {
+    "accounts": _Naming("an account", _NAMES),
+    "contacts": _Naming("a contact; a contact's name is the first part of their XMPP address", _NAMES),
+    "adapters": _Naming(
+        "a network", "Names are 1 to 48 characters: a to z, 0 to 9, “-”, beginning with a letter.", "[^a-z0-9-]+"
+    ),
+    "settings": _SETTING,
+    "secret_files": _SETTING,
+}
 
 
 def problems_of(error: ValidationError, root: Node, excused: AbstractSet[Path]) -> list[Problem]:
@@ -33,8 +57,13 @@ def problems_of(error: ValidationError, root: Node, excused: AbstractSet[Path]) 
     return [
         problem
         for path, problem in found
-        if path not in excused and not (pattern(path) in KEYS and _is_null(root, path))
+        if path not in excused and not (pattern(path) in KEYS and _is_null(root, path)) and not _is_secret(path)
     ]
+
+
+def _is_secret(path: Path) -> bool:
+    """A setting that must not be there at all (`bridge.config.relations`), whatever its value."""
+    return pattern(path) == "adapters.*.settings.*" and last_word(str(path[-1])) in SECRET_WORDS
 
 
 def _is_null(root: Node, path: Path) -> bool:
@@ -42,6 +71,9 @@ def _is_null(root: Node, path: Path) -> bool:
     for step in path:
         node = node.value.get(str(step)) if node and isinstance(node.value, dict) else None
     return node is not None and node.value is None
+
+
+_IN_A_FILE = "Secrets are never in this file: put it into a file of its own (mode 0600) and write"
 
 
 @dataclass
@@ -119,12 +151,14 @@ def _unknown_key(path: Path, line: int) -> tuple[Problem, str | None]:
     """The problem of a key that is not known at its place, and the known key that was meant."""
     name = str(path[-1])
     known = children(pattern(path[:-1]))
-    words = name.lower().replace("-", "_").split("_")
     files = [key for key in known if key.endswith("_file")]
     guess = nearest(name, known)
-    if files and words[-1] in _SECRET_WORDS:
-        guess = next((key for key in files if key.startswith(words[-1])), files[0])
-        remedy = f"Secrets are never in this file: put it into a file of its own (mode 0600) and write {guess}: PATH."
+    last = last_word(name)
+    if files and last in SECRET_WORDS:
+        guess = next((key for key in files if key.startswith(last)), files[0])
+        remedy = f"{_IN_A_FILE} {guess}: PATH."
+    elif "secret_files" in known and last in SECRET_WORDS:
+        remedy = f"{_IN_A_FILE} secret_files: {{{clipped(name)}: PATH}}."
     elif guess is not None:
         remedy = f"Did you mean “{guess}”?"
     elif (place := elsewhere(name)) is not None:
@@ -137,7 +171,7 @@ def _unknown_key(path: Path, line: int) -> tuple[Problem, str | None]:
 def _readable(parent: str) -> str:
     if not parent:
         return "the outermost level"
-    return f"“{parent.replace('accounts.*', 'accounts.NAME').replace('contacts.*', 'contacts.NAME')}”"
+    return f"“{parent.replace('*', 'NAME')}”"
 
 
 def _missing(path: Path, line: int) -> Problem:
@@ -183,12 +217,12 @@ def _out_of_bounds(path: Path, line: int, kind: str, details: ErrorDetails) -> P
 
 
 def _bad_name(path: Path, root: Node) -> Problem:
-    """The name of an account or of a contact."""
-    name = str(path[-1])
-    what = "a contact" if path[-2] == "contacts" else "an account"
-    why = "; a contact's name is the first part of their XMPP address" if path[-2] == "contacts" else ""
-    found = f"{shown(name)} cannot be the name of {what}{why}"
-    lower = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:64]
+    """A name of the operator's choice."""
+    name, naming = str(path[-1]), _NAMINGS[str(path[-2])]
+    found = f"{shown(name)} cannot be the name of {naming.what}"
+    instead = "_" if naming is _SETTING else "-"
+    lower = re.sub(naming.pattern, instead, name.lower()).strip("-._")[:48]
+    if naming.rule != _NAMES:
+        lower = lower.lstrip("-_0123456789")
     meant = f" “{lower}” would do." if lower else ""
-    remedy = f"Names are 1 to 64 characters: a to z, 0 to 9, “.”, “_”, “-”, beginning with a letter or digit.{meant}"
-    return Problem("name", dotted(path), found, remedy, root.line_of(path))
+    return Problem("name", dotted(path), found, f"{naming.rule}{meant}", root.line_of(path))

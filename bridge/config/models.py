@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
 from bridge.config.mxid import user_id
-from bridge.config.networks import AssuranceName, FarNetwork, printable
+from bridge.config.networks import AssuranceName, inside_half, outside_half, printable
 from bridge.config.paths import file_path, is_encodable
 from bridge.config.wording import shown
 from bridge.wire.control import MAX_ACCOUNTS
@@ -35,7 +35,7 @@ def _mistake(code: str, found: str, remedy: str) -> PydanticCustomError:
     return PydanticCustomError(code, "{found}", context)
 
 
-def _address(normal: Callable[[str], str], called: str, example: str) -> Callable[[str], str]:
+def _address(normal: Callable[[str], str], called: str, example: str, code: str = "address") -> Callable[[str], str]:
     def checked(text: str) -> str:
         reason: NotAnAddress
         try:
@@ -43,7 +43,7 @@ def _address(normal: Callable[[str], str], called: str, example: str) -> Callabl
         except NotAnAddress as error:
             reason = error
         meant = f"Perhaps {shown(reason.suggestion)} is meant." if reason.suggestion else f"It looks like “{example}”."
-        raise _mistake("address", f"{{shown}} is not {called} that can be used: it {reason.reason}", meant)
+        raise _mistake(code, f"{{shown}} is not {called} that can be used: it {reason.reason}", meant)
 
     return checked
 
@@ -117,10 +117,21 @@ Jid = Annotated[str, AfterValidator(_address(bare_jid, "an XMPP address", "alice
 ComponentJid = Annotated[str, AfterValidator(_address(domainpart, "a component's domain", "matrix.example.org"))]
 MatrixUser = Annotated[str, AfterValidator(_address(user_id, "a Matrix user ID", "@alice:example.org"))]
 LoopbackUser = Annotated[str, AfterValidator(_address(printable, "a loopback address", "alice"))]
+FarAddress = Annotated[str, AfterValidator(_address(printable, "an address", "alice"))]
+OutsideHalf = Annotated[
+    str, AfterValidator(_address(outside_half, "an outside half", "lockgate_carrier.outside:CarrierOutside", "half"))
+]
+InsideHalf = Annotated[
+    str, AfterValidator(_address(inside_half, "an inside half", "lockgate_carrier.inside:CarrierInside", "half"))
+]
 ConfigPath = Annotated[Path, BeforeValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Name of an account or contact; a contact's is the localpart of its JID (bridge.wire.values.ContactId)."""
+NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
+"""bridge.wire.values.Name"""
+SettingName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+"""bridge.wire.control.Setting"""
 
 
 class Component(Closed):
@@ -144,6 +155,16 @@ class Matrix(Closed):
     homeserver: Annotated[str, AfterValidator(_homeserver)]
 
 
+class Adapter(Closed):
+    """An adapter of another package: its halves, what its leg can give, and what its outside half is told."""
+
+    outside: OutsideHalf
+    inside: InsideHalf
+    assurance: AssuranceName
+    settings: dict[SettingName, Annotated[str, StringConstraints(max_length=8192)]] = Field(default_factory=dict)
+    secret_files: dict[SettingName, ConfigPath] = Field(default_factory=dict)
+
+
 class MatrixLogin(Closed):
     """An account's own Matrix user, and how the gateway logs in as it."""
 
@@ -159,12 +180,19 @@ class LoopbackLogin(Closed):
     user: LoopbackUser
 
 
+class FarLogin(Closed):
+    """An account's own address on a network of `adapters`, and the secrets it takes to use it."""
+
+    address: FarAddress
+    secret_files: dict[SettingName, ConfigPath] = Field(default_factory=dict)
+
+
 class Contact(Closed):
     """A person on a far network, mapped by hand: the map is the allow-list and the policy."""
 
     address: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     require: AssuranceName = "end-to-end"
-    network: FarNetwork | None = None
+    network: str | None = None
 
 
 class Account(Closed):
@@ -173,12 +201,14 @@ class Account(Closed):
     xmpp: Jid
     matrix: MatrixLogin | None = None
     loopback: LoopbackLogin | None = None
+    networks: dict[str, FarLogin] = Field(default_factory=dict)
     contacts: dict[Label, Contact] = Field(default_factory=dict)
 
     def far_addresses(self) -> dict[str, str]:
         """The user's own address by far network."""
         logins = {"matrix": self.matrix, "loopback": self.loopback}
-        return {network: login.user for network, login in logins.items() if login is not None}
+        built_in = {network: login.user for network, login in logins.items() if login is not None}
+        return {**built_in, **{network: login.address for network, login in self.networks.items()}}
 
     def network_of(self, contact: Contact) -> str:
         """The contact's network: the one it names, or the account's only one."""
@@ -220,6 +250,7 @@ class Config(Closed):
 
     xmpp: Xmpp
     matrix: Matrix | None = None
+    adapters: dict[NetworkName, Adapter] = Field(default_factory=dict)
     accounts: Annotated[dict[Label, Account], Field(min_length=1, max_length=MAX_ACCOUNTS)]
     sealing: Sealing
     storage: Storage

@@ -1,8 +1,10 @@
-"""What the configuration must know of each adapter: the closed list, its addresses, what its leg can give.
+"""What the configuration must know of each adapter: the built-in ones, their addresses, what their legs can give, and
+how those of other packages are named.
 
 An adapter's own declaration is in its halves; a test compares the two.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,11 +12,11 @@ from typing import Literal
 
 from bridge.config.jid import NotAnAddress
 from bridge.config.mxid import user_id
+from bridge.import_guard import is_inside
 
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
 """Best first."""
 ASSURANCES: tuple[AssuranceName, ...] = ("end-to-end", "end-to-end-no-forward-secrecy", "transport", "none")
-FarNetwork = Literal["matrix", "loopback"]
 NEAR_NETWORK = "xmpp"
 MAX_ADDRESS = 1024
 
@@ -54,3 +56,35 @@ FAR_NETWORKS: Mapping[str, NetworkFacts] = MappingProxyType(
         "loopback": NetworkFacts("none", printable, "a loopback address", "echo"),
     }
 )
+RESERVED = frozenset({NEAR_NETWORK, *FAR_NETWORKS, "enclave", "gateway"})
+"""Names that no other network may have."""
+
+
+def other_network(assurance: object) -> NetworkFacts:
+    """A network whose adapter is another package's, with the assurance that the operator wrote down for it."""
+    declared = next((word for word in ASSURANCES if word == assurance), ASSURANCES[0])
+    return NetworkFacts(declared, printable, "an address", "bob")
+
+
+_CLASS = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+):[A-Za-z_]\w*", re.ASCII)
+
+
+def outside_half(path: str) -> str:
+    """`package.module:Class`, in a module that the gateway process may load. Raises `NotAnAddress`."""
+    if is_inside(_module(path)):
+        raise NotAnAddress("is in a module of the inside, which the gateway process refuses to load")
+    return path
+
+
+def inside_half(path: str) -> str:
+    """`package.inside:Class`: the gateway process refuses to load modules of this name. Raises `NotAnAddress`."""
+    if not is_inside(_module(path)):
+        raise NotAnAddress("is not in a module called “inside” or “inside_…”, which the gateway refuses to load")
+    return path
+
+
+def _module(path: str) -> str:
+    match = _CLASS.fullmatch(path)
+    if match is None:
+        raise NotAnAddress("is not a module of a package, a colon, and a class")
+    return match.group(1)

@@ -4,9 +4,10 @@ reported together with mistakes of shape elsewhere; whatever has the wrong shape
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
+from adapters.registry import ENTRY
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
-from bridge.config.networks import ASSURANCES, FAR_NETWORKS
-from bridge.config.wording import Path, clipped, dotted, shown
+from bridge.config.networks import ASSURANCES, FAR_NETWORKS, RESERVED, NetworkFacts, other_network
+from bridge.config.wording import SECRET_WORDS, Path, clipped, dotted, last_word, nearest, shown
 from bridge.errors import Problem
 
 Group = dict[str, object]
@@ -14,6 +15,10 @@ Group = dict[str, object]
 
 def _group(value: object) -> Group:
     return value if isinstance(value, dict) else {}
+
+
+def _other_address(account: Group, network: str) -> object:
+    return _group(_group(account.get("networks")).get(network)).get("address")
 
 
 def _normal(normal: Callable[[str], str], value: object) -> str | None:
@@ -38,12 +43,43 @@ class Relations:
     def problems(self) -> Iterator[Problem]:
         """Every contradiction."""
         yield from self._users()
+        for name, adapter in self._adapters().items():
+            yield from self._adapter(("adapters", name), _group(adapter))
         for name, account in _group(self.document.get("accounts")).items():
             if isinstance(account, dict):
                 yield from self._account(("accounts", name), account)
 
     def _problem(self, code: str, path: Path, found: str, remedy: str) -> Problem:
         return Problem(code, dotted(path), found, remedy, self.line_of(path))
+
+    def _adapters(self) -> Group:
+        return _group(self.document.get("adapters"))
+
+    def _facts(self, network: str) -> NetworkFacts:
+        """A built-in network's, or those of one that an adapter is named for."""
+        declared = _group(self._adapters().get(network)).get("assurance")
+        return FAR_NETWORKS.get(network) or other_network(declared)
+
+    def _adapter(self, path: Path, adapter: Group) -> Iterator[Problem]:
+        """Another package's adapter: its network's name is its own, and a setting has one value, which is no secret."""
+        if path[-1] in RESERVED:
+            found, remedy = f"{shown(path[-1])} is built in", "Use an adapter for a network of another name."
+            yield self._problem("built-in", path, found, remedy)
+        settings, secret_files = (_group(adapter.get(key)) for key in ("settings", "secret_files"))
+        for name in settings:
+            place = (*path, "settings", name)
+            in_a_file = f"secret_files: {{{clipped(name)}: PATH}}"
+            if name in secret_files:
+                found = f"“{clipped(name)}” is among the secret_files as well"
+                yield self._problem("duplicate-setting", place, found, "Keep one of the two.")
+            elif last_word(name) in SECRET_WORDS:
+                found = f"“{clipped(name)}” looks like a secret (not shown)"
+                remedy = f"Put it into a file of its own (mode 0600) and write {in_a_file}, beside settings."
+                yield self._problem("secret-setting", place, found, remedy)
+        for key, group in (("settings", settings), ("secret_files", secret_files)):
+            if ENTRY in group:
+                found = f"no setting can have the name “{ENTRY}”"
+                yield self._problem("setting-name", (*path, key, ENTRY), found, "Remove it.")
 
     def _users(self) -> Iterator[Problem]:
         """XMPP users: one account each, and none of the component's own domain."""
@@ -66,13 +102,17 @@ class Relations:
                 yield self._problem("component-is-user-domain", path, found, remedy)
 
     def _account(self, path: Path, account: Group) -> Iterator[Problem]:
+        others = account.get("networks", {})
         networks = [network for network in FAR_NETWORKS if network in account]
-        if not networks:
+        networks += [network for network in _group(others) if network not in networks]
+        if not networks and isinstance(others, dict):
             found = "the account has no far network"
             remedy = "Give it a login, for example matrix: {user: …, password_file: …}."
             yield self._problem("no-network", path, found, remedy)
-        if "matrix" in networks:
+        if "matrix" in account:
             yield from self._matrix(path, _group(account.get("matrix")))
+        for other in _group(others):
+            yield from self._other((*path, "networks", other), other)
         seen: dict[tuple[str, str], str] = {}
         for name, contact in _group(account.get("contacts")).items():
             place = (*path, "contacts", name)
@@ -81,6 +121,18 @@ class Relations:
                 yield from self._unclear_network(place, _group(contact), networks)
             else:
                 yield from self._contact(place, _group(contact), network, account, seen)
+
+    def _other(self, path: Path, network: str) -> Iterator[Problem]:
+        """A login on a network for which an adapter is named."""
+        if network in RESERVED:
+            found = f"{shown(network)} is built in"
+            beside = f"Write {network}: {{…}} beside “networks”." if network in FAR_NETWORKS else "Remove it."
+            yield self._problem("built-in", path, found, beside)
+        elif network not in self._adapters():
+            guess = nearest(network, list(self._adapters()))
+            hint = f"Did you mean “{guess}”? " if guess else ""
+            remedy = f"{hint}Name one at the outermost level: adapters: {{{clipped(network)}: {{outside: …}}}}"
+            yield self._problem("no-adapter", path, f"no adapter is named for {shown(network)}", remedy)
 
     def _matrix(self, path: Path, login: Group) -> Iterator[Problem]:
         if "matrix" not in self.document:
@@ -107,13 +159,19 @@ class Relations:
 
     def _unclear_network(self, path: Path, contact: Group, networks: list[str]) -> Iterator[Problem]:
         named = contact.get("network")
-        if named in FAR_NETWORKS and networks:
+        known = [*FAR_NETWORKS, *self._adapters()]
+        if isinstance(named, str) and named not in known:
+            guess = nearest(named, known)
+            hint = f"Did you mean “{guess}”? " if guess else ""
+            remedy = f"{hint}Choices: {', '.join(map(clipped, known))}. Others need an adapter (adapters)."
+            yield self._problem("not-a-choice", (*path, "network"), f"{shown(named)} is not one of the choices", remedy)
+        elif isinstance(named, str) and networks:
             found = f"the account has no login for {shown(named)}"
-            remedy = f"Add the login to the account, or use one it has: {', '.join(networks)}."
+            remedy = f"Add the login to the account, or use one it has: {', '.join(map(clipped, networks))}."
             yield self._problem("no-login", (*path, "network"), found, remedy)
         elif "network" not in contact and len(networks) > 1:
             found = "the account has several far networks, and the contact does not say which"
-            yield self._problem("which-network", path, found, f"Add network: {' or '.join(networks)}.")
+            yield self._problem("which-network", path, found, f"Add network: {' or '.join(map(clipped, networks))}.")
 
     def _contact(
         self, path: Path, contact: Group, network: str, account: Group, seen: dict[tuple[str, str], str]
@@ -122,7 +180,7 @@ class Relations:
         written = contact.get("address")
         if not isinstance(written, str):
             return
-        facts, place = FAR_NETWORKS[network], (*path, "address")
+        facts, place = self._facts(network), (*path, "address")
         reason: NotAnAddress | None = None
         address = ""
         try:
@@ -136,7 +194,7 @@ class Relations:
             )
             yield self._problem("address", place, found, like)
             return
-        if address == _group(account.get(network)).get("user"):
+        if address in (_group(account.get(network)).get("user"), _other_address(account, network)):
             found = f"{shown(address)} is the account's own user"
             yield self._problem("own-address", place, found, "Write the address of the person to talk to.")
         other = seen.setdefault((network, address), str(path[-1]))
@@ -146,11 +204,11 @@ class Relations:
 
     def _require(self, path: Path, contact: Group, network: str) -> Iterator[Problem]:
         required = contact.get("require", ASSURANCES[0])
-        facts = FAR_NETWORKS[network]
+        facts = self._facts(network)
         if required not in ASSURANCES or facts.gives(str(required)):
             return
         place = (*path, "require") if "require" in contact else path
-        found = f"“{network}” gives at most {shown(facts.assurance)}, {shown(required)} is required"
+        found = f"“{clipped(network)}” gives at most {shown(facts.assurance)}, {shown(required)} is required"
         if "require" not in contact:
             found += " (by default)"
         remedy = f"Write require: {facts.assurance}, if that is enough for this contact."

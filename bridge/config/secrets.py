@@ -5,7 +5,7 @@ import binascii
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,20 +63,33 @@ class Secrets:
     """32 octets, for the enclave."""
     accounts: Mapping[str, Mapping[str, Mapping[str, str]]] = field(repr=False)
     """For the gateway: by account and network, `{"password": ...}` or `{"token": ..., "device": ...}`."""
+    adapters: Mapping[str, Mapping[str, str]] = field(repr=False)
+    """For the gateway: by network of `adapters`, the settings that are secret."""
+    files: int
+    """How many files there are."""
 
 
 def references(document: object, folder: Path) -> dict[Place, "Reference"]:
     """Every secret's file that a document names, also one with mistakes elsewhere."""
     places: list[Place] = [("xmpp", "component", "secret_file"), SEALING]
-    accounts = _at(document, ("accounts",))
-    for name in accounts if isinstance(accounts, dict) else ():
-        places += [("accounts", str(name), "matrix", key) for key in ("password_file", "token_file")]
+    for adapter in _below(document, ("adapters",)):
+        places += _below(document, (*adapter, "secret_files"))
+    for account in _below(document, ("accounts",)):
+        places += [(*account, "matrix", key) for key in ("password_file", "token_file")]
+        for network in _below(document, (*account, "networks")):
+            places += _below(document, (*network, "secret_files"))
     written = {place: _at(document, place) for place in places}
     return {
         place: Reference(text, folder)
         for place, text in written.items()
         if isinstance(text, str) and text and file_path(text, folder)
     }
+
+
+def _below(document: object, place: Place) -> list[Place]:
+    """The places of a mapping's values."""
+    found = _at(document, place)
+    return [(*place, str(name)) for name in found] if isinstance(found, dict) else []
 
 
 def _at(document: object, place: Place) -> object:
@@ -178,10 +191,20 @@ def gathered(config: Config, read: Read) -> Secrets:
     assert isinstance(component, str)
     assert isinstance(sealing, bytes)
     accounts = {name: dict(_credentials(name, account, read)) for name, account in config.accounts.items()}
-    return Secrets(component, sealing, accounts)
+    adapters = {
+        name: _settings(read, ("adapters", name, "secret_files"), adapter.secret_files)
+        for name, adapter in config.adapters.items()
+    }
+    return Secrets(component, sealing, accounts, adapters, len(read))
+
+
+def _settings(read: Read, place: Place, names: Iterable[str]) -> dict[str, str]:
+    return {name: str(read[*place, name]) for name in names}
 
 
 def _credentials(name: str, account: Account, read: Read) -> Iterator[tuple[str, Mapping[str, str]]]:
+    for network, login in account.networks.items():
+        yield network, _settings(read, ("accounts", name, "networks", network, "secret_files"), login.secret_files)
     if account.matrix is None:
         return
     password = read.get(("accounts", name, "matrix", "password_file"))

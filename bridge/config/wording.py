@@ -6,6 +6,14 @@ from difflib import get_close_matches
 Path = tuple[str | int, ...]
 """A place in the document: keys and list positions from the root."""
 
+SECRET_WORDS = ("password", "passwd", "secret", "token", "passphrase", "key")
+"""Last words of keys whose values do not belong into the file."""
+
+
+def last_word(name: str) -> str:
+    """The last word of a key: `api-token` -> `token`."""
+    return name.lower().replace("-", "_").rpartition("_")[2]
+
 
 def dotted(path: Path | str) -> str:
     """A path for people: `accounts.alice.contacts.bob.address`."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _writable(name: str, folder: Path) -> Hop:
     if not existing.is_dir():
         return failed(name, f"{existing} is not a folder", "Name another place in the configuration.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        remedy = f"Make it as root: install -d -m 700 -o USER {folder}"
+        remedy = f"Make it as root: install -d -m 700 -o {_user()} {folder}"
         return failed(name, f"{existing} may not be written by this user", remedy)
     if existing != folder:
         return ok(name, f"{folder} will be made at the first start")
@@ -63,9 +64,16 @@ def _writable(name: str, folder: Path) -> Hop:
     return ok(name, str(folder))
 
 
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 async def probe_lockdown(config: Config) -> Hop:
     """What the enclave's lockdown would reach here, tried by a process of its own."""
-    report = await _report()
+    report = await report_of(ENCLAVE, "--probe")
     if report is None:
         return failed(LOCKDOWN, "the enclave's probe did not run", "Run it by hand: python -m crypto.enclave --probe")
     measures = [m for m in report.get("measures", []) if isinstance(m, dict)]
@@ -82,13 +90,14 @@ async def probe_lockdown(config: Config) -> Hop:
     return failed(LOCKDOWN, found, " ".join([*hints, "Or accept less: enclave: {lockdown: best-effort}."]))
 
 
-async def _report() -> dict[str, Any] | None:
+async def report_of(role: str, *arguments: str) -> dict[str, Any] | None:
+    """What a process of that role prints as JSON when it is started so; None when it does not."""
     process = await asyncio.create_subprocess_exec(
-        *command(ENCLAVE, ["--probe"]),
+        *command(role, arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
-        env=environment(ENCLAVE, os.environ),
+        env=environment(role, os.environ),
         cwd="/",
     )
     try:

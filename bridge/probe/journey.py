@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.config.load import Loaded
 from bridge.config.models import Config
+from bridge.probe.adapters import probe_adapters
 from bridge.probe.component import PORT, SECRET, probe_component
 from bridge.probe.homeserver import SERVER, probe_login, probe_server, users
 from bridge.probe.hop import Hop, failed, ok, skipped, warning
@@ -25,6 +26,8 @@ async def probe_all(loaded: Loaded, status: dict[str, Any] | None) -> AsyncItera
     yield probe_folder(config)
     yield probe_ledger(config)
     yield await probe_lockdown(config)
+    for hop in await probe_adapters(config):
+        yield hop
     if status is None:
         for hop in await probe_component(config.xmpp.component, loaded.secrets.component):
             yield hop

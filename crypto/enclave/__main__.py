@@ -1,7 +1,8 @@
 """The enclave process: `python -m crypto.enclave`, started by the supervisor with three descriptors.
 
 Order: arguments, imports of the adapters' inside halves, register, lockdown, report, then the first read.
-Exit status: 0 a channel ended, 3 the lockdown is not sufficient, 4 a channel was violated.
+Exit status: 0 a channel ended, 3 the lockdown is not sufficient, 4 a channel was violated, 5 an adapter cannot be
+loaded.
 """
 
 import argparse
@@ -13,11 +14,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from adapters.registry import load
+from adapters.inside_api import InsideHalf
+from adapters.registry import Unloadable, half, trouble
 from bridge.wire.control import Locked, Measure
 from crypto.enclave import lockdown
 from crypto.enclave.loop import Loop
 from crypto.enclave.register import Register
+
+EXIT_ADAPTER = 5
 
 
 class SystemHost:
@@ -40,6 +44,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--register-fd", type=int, default=-1)
     parser.add_argument("--lockdown", choices=("enforce", "best-effort"), default="enforce")
     parser.add_argument("--adapter", action="append", default=[], metavar="NETWORK=MODULE:CLASS")
+    parser.add_argument("--try-adapter", metavar="NETWORK=MODULE:CLASS", help="tell as JSON whether it can be loaded")
     return parser.parse_args(argv)
 
 
@@ -54,13 +59,25 @@ def _probe() -> int:
     return 0
 
 
+def _made(found: type[InsideHalf]) -> InsideHalf:
+    return found()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the process; returns its exit status."""
     options = _arguments(argv)
     if options.probe:
         return _probe()
-    named = (adapter.partition("=") for adapter in options.adapter)
-    halves = {network: load(path)() for network, _, path in named}
+    if options.try_adapter:
+        sys.stdout.write(json.dumps({"trouble": trouble(options.try_adapter, _made)}) + "\n")
+        return 0
+    halves: dict[str, InsideHalf] = {}
+    try:
+        for network, _, path in (adapter.partition("=") for adapter in options.adapter):
+            halves[network] = half(network, path, _made)
+    except Unloadable as error:
+        sys.stderr.write(f"lockgate-enclave: {error}\n")
+        return EXIT_ADAPTER
     register = Register(mmap.mmap(options.register_fd, 0))
     gc.collect()
     gc.freeze()

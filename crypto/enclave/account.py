@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from adapters.inside_api import AccountPolicy, LegStatus
 from bridge.wire.link import Input, Report, Stepped
 from crypto.enclave.run import HalfStep, Halves, Run
-from crypto.enclave.vault import Scope, Vault
+from crypto.enclave.vault import MAX_CHANGES, MAX_STATE, Scope, Vault
 from crypto.host import Host
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -28,6 +28,8 @@ class Account:
     vault: Vault
     halves: Halves
     host: Host
+    began: int = 0
+    """Number of the step that it was brought in with."""
     counters: dict[str, int] = field(default_factory=dict)
 
     def networks(self) -> tuple[str, ...]:
@@ -49,25 +51,29 @@ class Account:
                 case "wake":
                     step.half.woken(step, entry.name)
 
-        return self.order(entry.network, dispatch, position=entry.position)
+        return self.order(entry.network, dispatch, position=entry.position, most=MAX_STATE)
 
     def start(self, *, resumed: bool) -> Stepped:
         """The step with which every half begins, far networks first."""
 
+        # Sending keys of a network that is off the map now are retired with the others: it may come back.
+        others = () if resumed else tuple(sorted(self.halves.keys() - set(self.networks())))
+
         def begin(step: HalfStep) -> None:
-            for network in reversed(self.networks()):
+            for network in (*others, *reversed(self.networks())):
                 part = step.run.half_step(network)
-                part.half.started(part, resumed=resumed)
+                if network not in others or any(True for _ in part.records.names("")):
+                    part.half.started(part, resumed=resumed)
 
         return self.order(self.policy.near_network, begin)
 
-    def order(self, network: str, order: Order, *, position: int = 0) -> Stepped:
-        """Carry out an order as one step of one half."""
+    def order(self, network: str, order: Order, *, position: int = 0, most: int | None = None) -> Stepped:
+        """Carry out an order as one step of one half. `most`: what the account's state may grow to."""
         run = Run(self.policy, self.vault, self.halves, self.host, position, self.host.now_ms())
         code: str | None = None
         try:
             order(run.half_step(network))
-            remembers = tuple(self.vault.commit())
+            remembers = tuple(self.vault.commit(room=MAX_CHANGES - run.effects.octets(), most=most))
         except BaseException as error:  # the old state stands, also when a library panicked: that is no Exception
             code = refusal_code(error)
         if code is not None:

@@ -12,12 +12,18 @@ from crypto.enclave.register import Register
 from crypto.enclave.run import HalfStep, Halves
 from crypto.enclave.seal import Sealer, Unsealable
 from crypto.enclave.statecodec import Undecodable
-from crypto.enclave.vault import Edited, Vault
+from crypto.enclave.vault import Edited, Vault, cost
 from crypto.host import Host
 from crypto.message import Assurance
 
 MAX_RESTORED = 256 << 20
-"""Octets of sealed records taken for one account."""
+"""Octets of sealed records taken for one account, as `vault.cost` counts them; more than `vault.MAX_STATE`."""
+MAX_ARRIVING = 2 * MAX_RESTORED
+"""The same for all accounts that are being handed in at one time."""
+MAX_UNCOMMITTED = 1024
+"""Steps of an account that may have left without a word that they are committed; an honest gateway has 256 under way.
+
+It bounds how far a gateway that never says so could roll an account back."""
 
 
 class Misuse(Exception):
@@ -53,6 +59,7 @@ def _compared(account: Account, decision: control.TrustDecision) -> bool:
 class _Arriving:
     records: list[SealedRecord] = field(default_factory=list)
     octets: int = 0
+    refused: str | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +101,8 @@ class Chamber:
             if entry.account in self.maps:
                 raise Misuse  # its state must come first
             return Stepped(position=entry.position, account=entry.account, step=0, refused="unknown-account")
+        if account.vault.step - max(account.began, self.register.committed(account.slot)) > MAX_UNCOMMITTED:
+            raise Misuse  # it keeps a way open to roll back what it was given
         return self._emitted(account, account.take(entry))
 
     def _emitted(self, account: Account, stepped: Stepped) -> Stepped:
@@ -110,14 +119,23 @@ class Chamber:
     def _restore(self, request: link.Restore) -> list[Restored | Stepped]:
         if request.account in self.accounts:
             raise Misuse
-        arriving = self.arriving.setdefault(request.account, _Arriving())
-        arriving.records.extend(request.records)
-        arriving.octets += sum(len(record.sealed) for record in request.records)
+        arriving = self.arriving.get(request.account) or _Arriving()
+        if request.account not in self.maps:
+            arriving.refused = "unknown-account"
+        elif arriving.refused is None:
+            arriving.records.extend(request.records)
+            arriving.octets += sum(cost(record.sealed) for record in request.records)
         if arriving.octets > MAX_RESTORED:
-            raise Misuse
+            arriving = _Arriving(refused="too-large")  # this account stays out, the others go on
         if not request.last:
+            if request.account in self.maps:
+                self.arriving[request.account] = arriving
+            if sum(other.octets for other in self.arriving.values()) > MAX_ARRIVING:
+                raise Misuse
             return []
-        del self.arriving[request.account]
+        self.arriving.pop(request.account, None)
+        if arriving.refused is not None:
+            return [Restored(account=request.account, code=arriving.refused)]
         return self._open(request.account, arriving.records)
 
     def _open(self, account_id: str, records: list[SealedRecord]) -> list[Restored | Stepped]:
@@ -136,13 +154,19 @@ class Chamber:
         if code != "ok":
             return [Restored(account=account_id, code=code)]
         emitted = self.register.emitted(mapped.slot)
-        account = Account(policy_of(mapped), mapped.slot, vault, self.halves, self.host)
-        self.accounts[account_id] = account
-        resumed = vault.step == emitted
+        held, resumed = vault.step, vault.step == emitted
         # Numbers of steps that were emitted and lost are never given again.
         vault.step = max(vault.step, emitted)
+        account = Account(policy_of(mapped), mapped.slot, vault, self.halves, self.host, vault.step)
         started = account.start(resumed=resumed)
-        return [Restored(account=account_id, code="ok"), self._emitted(account, started)]
+        if started.refused is not None:
+            # Nothing was retired: no key of this state may be used.
+            return [Restored(account=account_id, code="start-failed")]
+        self.accounts[account_id] = account
+        # It has just shown that it holds this step: nothing older is taken any more.
+        self.register.emit(mapped.slot, vault.step)
+        self.register.commit(mapped.slot, held)
+        return [Restored(account=account_id, code="ok"), started]
 
     # ------------------------------------------------------------------ from the supervisor
     def remap(self, maps: Sequence[control.AccountMap]) -> list[Stepped]:

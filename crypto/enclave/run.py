@@ -16,6 +16,10 @@ Halves = Mapping[str, InsideHalf]
 STAGES = frozenset({"opened", "permitted", "sealed", "acknowledged", "parked", "refused"})
 
 
+_ASIDE = 96
+"""Octets counted for a request, a value, a report beside what it holds."""
+
+
 class Egress(Exception):
     """A half tried to send out what its declared requests do not permit."""
 
@@ -38,6 +42,19 @@ class Effects:
     wakes: dict[tuple[str, str], WakeAt] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
     traces: list[Trace] = field(default_factory=list)
+
+    def octets(self) -> int:
+        """About how much room they take in a frame, never less, in octets before base64."""
+        values = sum(_room(value) for carry in self.carries for value in carry.values.values())
+        rest = len(self.carries) + len(self.wakes) + len(self.reports) + len(self.traces)
+        return values + _ASIDE * rest
+
+
+def _room(value: Value) -> int:
+    content = value.v
+    if isinstance(content, int):
+        return _ASIDE
+    return _ASIDE + (len(content) if isinstance(content, bytes) else 4 * len(content))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ step may have changed in place, to be read again from its sealed form.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from typing import Any, TypeVar
@@ -13,12 +13,26 @@ from typing import Any, TypeVar
 import msgspec
 
 from bridge.wire.link import Remember, SealedRecord
+from bridge.wire.values import MAX_BODY
 from crypto.enclave.seal import Sealer
 from crypto.enclave.statecodec import decoded, encoded
 
 T = TypeVar("T")
 ROOT = "root"
 _MODULUS = 1 << 256
+MAX_RECORD = 2 * MAX_BODY - (4 << 10)
+"""Octets of the largest record: what is sealed of it must come in again as a SealedRecord."""
+MAX_STATE = 192 << 20
+"""Octets of all records of an account, as `cost` counts them: what may be handed out must be taken back."""
+MAX_CHANGES = 10 << 20
+"""Octets that one step may have sealed: in base64, with its requests, they must fit one frame."""
+_ASIDE = 160
+"""Octets counted for a record beside its content: names, nonce, tag, and what holds it in memory."""
+
+
+def cost(content: bytes) -> int:
+    """What a record counts for."""
+    return len(content) + _ASIDE
 
 
 class Edited(Exception):
@@ -26,6 +40,20 @@ class Edited(Exception):
 
     def __init__(self) -> None:
         super().__init__("the account's records were changed, removed or exchanged outside")
+
+
+class StepTooLarge(Exception):
+    """A step wants more remembered than one frame, or one record, can hold."""
+
+    def __init__(self) -> None:
+        super().__init__("a step changes more than one frame can hold")
+
+
+class StateFull(Exception):
+    """An account would have more state than can be taken in again."""
+
+    def __init__(self) -> None:
+        super().__init__("the account has as much state as it may have")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +92,7 @@ class Vault:
         self._seen: set[str] = set()
         self._order: list[str] = []
         self._members = 0
+        self._octets = 0
         self.step = 0
 
     # ------------------------------------------------------------------ restoring
@@ -80,6 +109,7 @@ class Vault:
                 root = decoded(content, Root, b"")
             member = 0 if name == ROOT else sealer.member(record.name, record.version, record.sealed)
             vault._members += member
+            vault._octets += cost(record.sealed)
             vault._entries[name] = _Entry(record.name, record.version, record.sealed, member)
         vault._members %= _MODULUS
         vault._accept(root)
@@ -134,8 +164,12 @@ class Vault:
         return iter(sorted(name for name in found if not isinstance(self._overlay.get(name), _Gone)))
 
     # ------------------------------------------------------------------ ending a step
-    def commit(self) -> list[Remember]:
-        """Seal the changes as the next step; empty when nothing was changed."""
+    def commit(self, *, room: int = MAX_CHANGES, most: int | None = MAX_STATE) -> list[Remember]:
+        """Seal the changes as the next step; empty when nothing was changed.
+
+        `room`: octets that may be sealed now. `most`: octets that a step may make the account's state grow to.
+        Raises StepTooLarge, StateFull; then nothing has changed.
+        """
         self._seen.clear()
         if not self._overlay:
             return []
@@ -145,6 +179,7 @@ class Vault:
             name: None if isinstance(value, _Gone) else encoded(value, self._pickle_key)
             for name, value in self._overlay.items()
         }
+        self._require_room(contents, room, most)
         deltas = [self._kept(name, content, step) for name, content in contents.items()]
         self._live.update((name, value) for name, value in self._overlay.items() if contents[name] is not None)
         self._overlay = {}
@@ -154,10 +189,22 @@ class Vault:
         deltas.append(Remember(name=self._root, version=step, sealed=sealed))
         return deltas
 
+    def _require_room(self, contents: Mapping[str, bytes | None], room: int, most: int | None) -> None:
+        changed = [content for content in contents.values() if content is not None]
+        added = sum(map(cost, changed))
+        if added > room or any(len(content) > MAX_RECORD for content in changed):
+            raise StepTooLarge
+        if most is not None and self._octets + added > most:
+            entries = (self._entries.get(name) for name in contents)
+            dropped = sum(cost(entry.sealed) for entry in entries if entry is not None)
+            if added > dropped and self._octets + added - dropped > most:
+                raise StateFull
+
     def _kept(self, name: str, content: bytes | None, step: int) -> Remember:
         entry = self._entries.pop(name, None)
         if entry is not None:
             self._members -= entry.member
+            self._octets -= cost(entry.sealed)
         opaque = self._sealer.opaque(name) if entry is None else entry.opaque
         if content is None:
             self._live.pop(name, None)
@@ -167,6 +214,7 @@ class Vault:
         sealed = self._sealer.seal(name, opaque, step, content)
         member = self._sealer.member(opaque, step, sealed)
         self._members = (self._members + member) % _MODULUS
+        self._octets += cost(sealed)
         self._entries[name] = _Entry(opaque, step, sealed, member)
         if entry is None:
             insort(self._order, name)

@@ -88,6 +88,9 @@ class EnclaveProcess:
         steps = [frame for frame in self._frames(len(inputs)) if isinstance(frame, link.Stepped)]
         for step in steps:
             assert step.refused is None, step.refused
+        last = {step.account: step.step for step in steps}
+        told = [link.Committed(account=account, step=step) for account, step in last.items()]
+        self._link.sendall(b"".join(map(TO_ENCLAVE.encode, told)))
         return steps
 
     def _frames(self, count: int) -> list[link.Ready | link.Restored | link.Stepped]:

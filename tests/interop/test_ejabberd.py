@@ -28,7 +28,7 @@ from rig.services import ROOT, answers
 from rig.synapse import Synapse
 from rig.xmpp import Component
 from tests.interop.test_check import Site
-from tests.interop.test_xmpp_adapter import Client, until
+from tests.interop.test_xmpp_adapter import Client, RecordingEdge, half_for, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 on_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -44,7 +44,7 @@ time.sleep(60)
 
 @pytest.fixture(scope="module")
 def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    with Ejabberd(tmp_path_factory.mktemp("ejabberd"), components=4) as server:
+    with Ejabberd(tmp_path_factory.mktemp("ejabberd"), components=5) as server:
         yield server
 
 
@@ -162,6 +162,21 @@ async def test_a_restart_of_ejabberd_under_traffic_loses_and_doubles_nothing(
 
 
 @on_one_loop
+async def test_what_ejabberd_sends_back_while_the_gateway_is_away_arrives_afterwards(scene: tuple[Scene, str]) -> None:
+    made, _ = scene
+    heard = Heard(made)
+    texts = [f"away {number}" for number in range(10)]
+    gateway = made.lockgate.child("gateway")
+    assert gateway is not None
+    gateway.kill()
+    for text in texts:
+        await made.alice.send(text)
+        await asyncio.sleep(0.05)
+    await heard.all_of(texts, [])
+    assert any("<forbidden" in stanza.xml for stanza in made.alice.trace() if stanza.direction == "in")
+
+
+@on_one_loop
 async def test_a_client_that_was_killed_gets_what_came_meanwhile_and_goes_on(scene: tuple[Scene, str]) -> None:
     made, room = scene
     alice, bob = (["before", "after"], [f"meanwhile {n}" for n in range(5)])
@@ -194,6 +209,20 @@ async def test_what_ejabberd_does_not_accept_is_named(ejabberd: Ejabberd) -> Non
     assert "has no host unknown.localhost" in unknown.remedy
     assert "must not be the server's own" in its_own.remedy
     assert "not for components" in for_clients.found
+
+
+async def test_the_gateway_says_what_ejabberd_does_not_accept(ejabberd: Ejabberd) -> None:
+    known = ejabberd.component()
+    for wrong, said in (
+        (replace(known, jid="unknown.localhost"), "has no host of the name"),
+        (replace(known, jid=ejabberd.host), "a domain of the server's own"),
+        (replace(known, port=ejabberd.c2s_port), "not for components"),
+    ):
+        edge, half = RecordingEdge(), half_for(wrong)
+        await half.connect(edge, [])
+        await until(lambda edge=edge: "refused" in edge.states(), "the refusal")  # type: ignore[misc]
+        assert said in dict(edge.health_log)["refused"]
+        await half.close()
 
 
 async def _secret_hop(component: Component, secret: str | None = None) -> Hop:

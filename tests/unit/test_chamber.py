@@ -5,17 +5,25 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adapters.inside_api import InsideHalf, LegStatus
+from adapters.inside_api import InsideHalf, LegStatus, Step
 from adapters.loopback.inside import LoopbackInside
 from bridge.wire import control, link
+from bridge.wire.codec import FROM_ENCLAVE
 from bridge.wire.link import Carry, Remember, SealedRecord, Stepped
-from bridge.wire.values import Code, Sealed
-from crypto.enclave.chamber import Chamber, Misuse
+from bridge.wire.values import Address, Code, Sealed
+from crypto.enclave.chamber import MAX_UNCOMMITTED, Chamber, Misuse
 from crypto.enclave.register import ROW_SIZE, Register
 from crypto.message import Assurance
-from tests.unit.paper import PaperInside
+from tests.unit.paper import Count, PaperInside
 
 KEY = bytes(range(32))
+
+
+@dataclass(frozen=True)
+class Big:
+    """A record of any size."""
+
+    data: bytes
 
 
 @dataclass
@@ -111,8 +119,6 @@ class Bench:
 
     def resumed(self) -> bool:
         """What `started` was told last."""
-        from tests.unit.paper import Count
-
         count = self.chamber.accounts["alice"].vault.get("paper/count", Count)
         assert count is not None
         return count.resumed
@@ -322,3 +328,153 @@ def test_a_panic_of_a_library_is_a_refusal_like_any_other(bench: Bench, monkeypa
 
     monkeypatch.setattr(PaperInside, "arrived", panic)
     assert bench.send("hello").refused == "raised-panic-exception"
+
+
+# ---------------------------------------------------------------- a gateway that was taken over
+def test_an_account_whose_sending_keys_could_not_be_retired_is_not_taken_in(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.send("kept")
+    bench.send("lost", keep=False)
+    bench.restart()
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LoopbackInside, "started", fail)
+        assert bench.restore() == "start-failed"
+        with pytest.raises(Misuse):
+            bench.send("under the old keys")
+    assert bench.restore() == "ok"
+    assert not bench.resumed()
+
+
+def test_a_network_that_is_off_the_map_has_its_sending_keys_retired_with_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[bool] = []
+    bench.send("makes a record of the loopback half")
+    bench.memory = bytearray(8 * ROW_SIZE)
+    bench.restart()
+    mapped = account_map().model_copy(update={"contacts": ()})
+    bench.chamber.remap([mapped])
+    monkeypatch.setattr(LoopbackInside, "started", lambda _self, _step, *, resumed: started.append(resumed))
+    assert bench.restore() == "ok"
+    assert started == [False]
+
+
+def test_a_state_that_was_handed_in_once_is_never_followed_by_an_older_one(bench: Bench) -> None:
+    old = dict(bench.records)
+    bench.send("hello")  # its commit is never told
+    bench.restart()
+    assert bench.restore() == "ok"
+    bench.restart()
+    bench.records = old
+    assert bench.restore() == "rolled-back"
+
+
+def test_putting_an_account_out_and_in_does_not_open_a_way_back(bench: Bench) -> None:
+    old = dict(bench.records)
+    bench.send("hello")
+    bench.chamber.from_gateway(link.Evict(account="alice"))
+    assert bench.restore() == "ok"
+    bench.chamber.from_gateway(link.Evict(account="alice"))
+    bench.records = old
+    assert bench.restore() == "rolled-back"
+
+
+def test_after_a_cold_start_nothing_older_than_what_was_handed_in_is_taken(bench: Bench) -> None:
+    old = dict(bench.records)
+    bench.send("hello")
+    bench.memory = bytearray(8 * ROW_SIZE)
+    bench.restart()
+    assert bench.restore() == "ok"
+    bench.restart()
+    bench.records = old
+    assert bench.restore() == "rolled-back"
+
+
+def test_a_gateway_that_never_says_committed_is_not_given_more_than_a_window(bench: Bench) -> None:
+    for _ in range(MAX_UNCOMMITTED):
+        bench.send("hello")
+    with pytest.raises(Misuse):
+        bench.send("too many")
+
+
+def test_a_gateway_that_says_committed_is_given_any_number_of_steps(bench: Bench) -> None:
+    for _ in range(MAX_UNCOMMITTED + 10):
+        stepped = bench.send("hello")
+        bench.chamber.from_gateway(link.Committed(account="alice", step=stepped.step))
+
+
+def test_state_for_an_account_that_is_not_mapped_is_not_gathered(bench: Bench) -> None:
+    record = SealedRecord(name="x", version=1, sealed=b"x" * 1000)
+    for number in range(20):
+        bench.chamber.from_gateway(link.Restore(account=f"nobody{number}", records=(record,), last=False))
+    assert bench.chamber.arriving == {}
+    [restored] = bench.chamber.from_gateway(link.Restore(account="nobody1", records=(), last=True))
+    assert restored == link.Restored(account="nobody1", code="unknown-account")
+
+
+def test_too_much_state_keeps_its_account_out_and_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crypto.enclave.chamber.MAX_RESTORED", 10_000)
+    bench.restart()
+    empty = tuple(SealedRecord(name=f"x{n}", version=1, sealed=b"") for n in range(100))
+    assert bench.chamber.from_gateway(link.Restore(account="alice", records=empty, last=False)) == []
+    assert bench.chamber.arriving["alice"].records == []
+    [restored] = bench.chamber.from_gateway(link.Restore(account="alice", records=empty, last=True))
+    assert restored == link.Restored(account="alice", code="too-large")
+    assert bench.restore() == "ok"
+
+
+def test_a_step_whose_effects_do_not_fit_a_frame_is_refused_and_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(bench.records)
+
+    def flood(_self: PaperInside, step: Step, _arrival: link.Input) -> None:
+        step.records.put("count", Count(7, resumed=False))
+        for _ in range(40):
+            step.carry("letter", {"to": Address(v="x@y"), "body": Sealed(v=bytes(1 << 20))}, lane="l")
+
+    with monkeypatch.context() as flooding:
+        flooding.setattr(PaperInside, "arrived", flood)
+        assert bench.send("hello").refused == "raised-step-too-large"
+    assert bench.records == before
+    assert bench.send("hello").refused is None
+
+
+def test_what_a_step_may_have_fits_a_frame(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_self: PaperInside, step: Step, _arrival: link.Input) -> None:
+        for number in range(4):
+            step.carry("letter", {"to": Address(v="x@y"), "body": Sealed(v=bytes(1 << 20))}, lane="l")
+            step.records.put(f"big/{number}", Big(bytes(1 << 20)))
+        for number in range(5_000):
+            step.records.put(f"small/{number}", Big(b""))
+
+    monkeypatch.setattr(PaperInside, "arrived", fill)
+    stepped = bench.send("hello")
+    assert stepped.refused is None
+    assert FROM_ENCLAVE.encode(stepped)
+
+
+def test_an_account_does_not_grow_beyond_what_could_be_taken_in_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crypto.enclave.account.MAX_STATE", 20_000)
+
+    def grow(_self: PaperInside, step: Step, arrival: link.Input) -> None:
+        if arrival.position % 100:
+            step.records.put(f"big/{arrival.position}", Big(bytes(5_000)))
+        else:
+            for name in list(step.records.names("big/")):
+                step.records.delete(name)
+
+    monkeypatch.setattr(PaperInside, "arrived", grow)
+    codes = [bench.send("hello").refused for _ in range(6)]
+    assert codes[:3] == [None, None, None]
+    assert codes[-1] == "raised-state-full"
+    bench.position = 99
+    assert bench.send("shrink").refused is None
+    assert bench.send("hello").refused is None

@@ -463,6 +463,15 @@ def test_an_error_about_a_session_that_is_over_changes_nothing(world: World) -> 
     assert world.alice.contact.view() == view
 
 
+def test_a_contact_that_does_not_exist_is_told_with_the_reason_and_asked_again(world: World) -> None:
+    world.alice.say("one")
+    bounce(world, world.flying.pop(0), "item-not-found", "cancel")
+    assert [h.condition for h in world.alice.of(SessionRefused)] == ["item-not-found"]
+    assert world.alice.contact.view().state == "none"
+    world.wait(10)
+    assert world.bob.bodies == ["one"]
+
+
 def test_a_declined_negotiation_is_told_and_tried_again_while_messages_wait(world: World) -> None:
     world.alice.say("one")
     request = world.flying.pop(0)

@@ -45,7 +45,7 @@ def test_every_key_of_the_models_has_a_meaning_for_errors_and_no_other_has() -> 
 def test_every_key_that_holds_a_value_is_in_the_table_of_the_page() -> None:
     rows = set(re.findall(r"^\| `([a-zA-Z_.]+)` \|", TABLE, re.M))
     values = {key.replace("*", "NAME") for key, value in keys_of(Config) if value}
-    named = {"accounts.NAME", "accounts.NAME.contacts.NAME"}
+    named = {"adapters.NAME", "accounts.NAME", "accounts.NAME.networks.NAME", "accounts.NAME.contacts.NAME"}
     assert rows == values | named
 
 
@@ -63,9 +63,9 @@ def test_the_table_shows_the_defaults_of_the_models() -> None:
 
 def test_what_a_network_is_said_to_give_is_what_its_inside_half_gives() -> None:
     from adapters.inside_api import ContactPolicy
-    from adapters.registry import BUILTIN, load
+    from adapters.registry import BUILTIN, half
 
     for network, facts in FAR_NETWORKS.items():
-        half = load(BUILTIN[network].inside)()
+        inside = half(network, BUILTIN[network].inside, lambda found: found())
         contact = ContactPolicy("bob", network, "@bob:x.org", "bob@x.org", Assurance.NONE)
-        assert half.assurance({}, contact) is Assurance(facts.assurance)
+        assert inside.assurance({}, contact) is Assurance(facts.assurance)
