@@ -28,8 +28,8 @@ xmpp:
   component: {{jid: {component}, host: 127.0.0.1, port: {port}, secret_file: secrets/component}}
 adapters:
   {network}:
-    outside: lockgate_carrier.outside:CarrierOutside
-    inside: lockgate_carrier.inside:{inside}
+    outside: lockgate_carrier.{outside}
+    inside: lockgate_carrier.{inside}
     assurance: end-to-end
     settings: {{host: 127.0.0.1}}
     secret_files: {{token: secrets/carrier-token}}
@@ -43,6 +43,10 @@ accounts:
 sealing: {{key_file: secrets/sealing}}
 storage: {{url: "sqlite:ledger/ledger.db"}}
 log: {{level: debug, format: json}}
+"""
+OUTSIDE, INSIDE = "outside:CarrierOutside", "inside:CarrierInside"
+LEAKY = """
+from lockgate_carrier.inside import CarrierInside as CarrierOutside
 """
 TOKEN, PIN = "the carrier's token", "4711"
 DEMANDS = f"""
@@ -84,6 +88,7 @@ def install(folder: Path) -> Path:
         assert text.count(place) == 1
         text = text.replace(place, f"{place}{added}")
     outside.write_text(text)
+    (package / "leaky.py").write_text(LEAKY)
     return folder / "bin" / "python"
 
 
@@ -105,10 +110,10 @@ class WithCarrier(Running):
             file.write_text(text)
         self.name()
 
-    def name(self, network: str = CARRIER, inside: str = "CarrierInside") -> None:
+    def name(self, network: str = CARRIER, outside: str = OUTSIDE, inside: str = INSIDE) -> None:
         """Write the configuration."""
-        told = {"component": COMPONENT, "port": self._server, "network": network, "inside": inside, "alice": ALICE_JID}
-        self.config.write_text(CONFIG.format(**told))
+        named = {"network": network, "outside": outside, "inside": inside}
+        self.config.write_text(CONFIG.format(component=COMPONENT, port=self._server, alice=ALICE_JID, **named))
 
     def words(self, *words: str) -> list[str]:
         """A command line of the interpreter's Lockgate."""
@@ -184,19 +189,29 @@ async def test_check_tells_that_both_halves_can_be_loaded(short_path: Path, pyth
 
 
 @pytest.mark.parametrize(
-    ("network", "inside", "found"),
+    ("named", "found"),
     [
-        (CARRIER, "Courier", "inside half cannot be loaded: the module lockgate_carrier.inside has no Courier"),
-        ("courier", "CarrierInside", "outside half cannot be loaded: the `network` of lockgate_carrier.outside:"),
-        (CARRIER, "Key", "inside half cannot be loaded: the `network` of lockgate_carrier.inside:Key is another"),
+        (
+            {"inside": "inside:Courier"},
+            "inside half cannot be loaded: the module lockgate_carrier.inside has no Courier",
+        ),
+        (
+            {"inside": "inside:Key"},
+            "inside half cannot be loaded: the `network` of lockgate_carrier.inside:Key is another",
+        ),
+        ({"network": "courier"}, "outside half cannot be loaded: the `network` of lockgate_carrier.outside:Carrier"),
+        (
+            {"outside": "leaky:CarrierOutside"},
+            "outside half cannot be loaded: lockgate_carrier.leaky:CarrierOutside raises",
+        ),
     ],
 )
 async def test_check_tells_which_half_is_wrong(
-    short_path: Path, python: Path, network: str, inside: str, found: str
+    short_path: Path, python: Path, named: dict[str, str], found: str
 ) -> None:
     lockgate = WithCarrier(short_path, python)
-    lockgate.name(network, inside)
-    hop = lockgate.hop(f"adapter {network}")
+    lockgate.name(**named)
+    hop = lockgate.hop(f"adapter {named.get('network', CARRIER)}")
     assert hop["state"] == "failed"
     assert found in hop["found"]
     assert str(python) in hop["remedy"]
@@ -217,7 +232,7 @@ async def test_without_the_package_check_names_the_module_and_run_ends(short_pat
 
 async def test_an_inside_half_that_is_for_another_network_is_not_run(short_path: Path, python: Path) -> None:
     lockgate = WithCarrier(short_path, python)
-    lockgate.name(CARRIER, "Key")
+    lockgate.name(inside="inside:Key")
     try:
         lockgate.begin()
         assert lockgate.status_of_exit() == 1

@@ -19,6 +19,7 @@ from rig.synapse import Synapse
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(600)]
 
 KILLS = int(os.environ.get("LOCKGATE_KILLS", "50"))
+SOAK_KILLS = int(os.environ.get("LOCKGATE_SOAK_KILLS", "500"))
 BACKLOG = 30
 """Messages one side may have on the way: the traffic goes on, but what is left at the end is bounded."""
 DRAIN_S = 120.0
@@ -123,20 +124,31 @@ async def _kill_supervisor(scene: Scene) -> None:
 
 @pytest.mark.parametrize("role", ["gateway", "enclave", "supervisor"])
 async def test_fifty_kills_lose_double_and_reorder_nothing(scene: Scene, role: str) -> None:
+    await _kills(scene, role, KILLS)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("role", ["gateway", "enclave", "supervisor"])
+async def test_hundreds_of_kills_lose_double_and_reorder_nothing(scene: Scene, role: str) -> None:
+    await _kills(scene, role, SOAK_KILLS)
+
+
+async def _kills(scene: Scene, role: str, kills: int) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     dice = random.Random(seed)
     try:
-        await _kill_under_traffic(scene, role, dice)
+        await _kill_under_traffic(scene, role, dice, kills)
     except BaseException:
         print(f"logs and ledger: {scene.keep_logs(f'kills-{role}')}")
         raise
 
 
-async def _kill_under_traffic(scene: Scene, role: str, dice: random.Random) -> None:
+async def _kill_under_traffic(scene: Scene, role: str, dice: random.Random, kills: int) -> None:
     traffic = await _first_messages(scene)
     under_traffic = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         await _random_instant(dice, traffic)
         under_traffic += traffic.on_the_way > 0
         await (_kill_supervisor(scene) if role == "supervisor" else _kill_child(scene, role))
@@ -146,8 +158,8 @@ async def _kill_under_traffic(scene: Scene, role: str, dice: random.Random) -> N
     assert [message.body for message in scene.bob.messages] == traffic.from_alice
     assert [message.body for message in scene.alice.messages] == traffic.from_bob
     assert scene.alice.ids("failed") == []
-    assert under_traffic > KILLS * 0.8
-    assert traffic.seen > KILLS
+    assert under_traffic > kills * 0.8
+    assert traffic.seen > kills
 
 
 async def _drained(scene: Scene, traffic: Traffic) -> None:

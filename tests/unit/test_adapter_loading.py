@@ -9,6 +9,7 @@ from adapters.registry import BUILTIN, ENTRY, Unloadable, half, trouble
 from bridge.routes import outside_halves
 from bridge.wire.control import NetworkSettings, Setting
 
+SECRET = "hunter2"
 PACKAGE = {
     "__init__.py": "",
     "outside.py": """
@@ -72,9 +73,9 @@ def test_what_cannot_be_had_is_refused_with_the_reason_and_without_a_setting(
     package: str, path: str, reason: str
 ) -> None:
     with pytest.raises(Unloadable) as refused:
-        outside_halves([network(path.format(package), host="hunter2")])
+        outside_halves([network(path.format(package), host=SECRET)])
     assert reason.format(package) in str(refused.value)
-    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
     assert refused.value.__context__ is None
 
 
