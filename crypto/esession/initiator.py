@@ -8,7 +8,7 @@ from crypto.errors import Misuse
 from crypto.esession import keys, retained, terms
 from crypto.esession.forms import Form, FormKind, MalformedForm, base64, kept_form, read_form, write_answer, write_form
 from crypto.esession.keys import Exchange, Role
-from crypto.esession.normal_form import CLOSING_FIELDS, READINGS, normal_form
+from crypto.esession.normal_form import CLOSING_FIELDS, distinct_readings, normal_form
 from crypto.esession.profiles import TRAITS, Profile
 from crypto.esession.proofs import Conclusion, claimed, own_reading, signed
 from crypto.esession.refusals import Condition, OutOfRange, Unproved, WeakCounter
@@ -180,7 +180,7 @@ def _verified_response(state: Proved, draft: Conclusion, response: Element, x: E
     if not keys.identity_mac_fits(peer_keys, counter, identity, mac):
         raise Unproved
     proof = keys.identity_cipher(peer_keys, TRAITS[state.profile], counter, identity)
-    for reading in READINGS:
+    for reading in distinct_readings(response, x):
         first, second = normal_form(response, reading), normal_form(x, reading, without=CLOSING_FIELDS)
         if same(Exchange(state.nonce, state.peer_nonce, state.peer_public, first, second).proof(peer_keys), proof):
             return first

@@ -36,6 +36,27 @@ READINGS = (
     Reading("'", paired=True, spaced=True),
 )
 
+
+def distinct_readings(*forms: Element) -> tuple[Reading, ...]:
+    """One of each group of readings that these forms do not tell apart, in the order of READINGS."""
+    empty, mixed = any(map(_holds_empty, forms)), any(map(_holds_mixed, forms))
+    found: dict[tuple[str, bool, bool], Reading] = {}
+    for reading in READINGS:
+        found.setdefault((reading.quote, empty and reading.paired, mixed and reading.spaced), reading)
+    return tuple(found.values())
+
+
+def _holds_empty(element: Element) -> bool:
+    """Whether an element below this one has no content."""
+    return any(not child.children or _holds_empty(child) for child in element.children if isinstance(child, Element))
+
+
+def _holds_mixed(element: Element) -> bool:
+    """Whether an element below this one has text beside elements."""
+    inside = (child for child in element.children if isinstance(child, Element))
+    return any(0 < len(child.elements) < len(child.children) or _holds_mixed(child) for child in inside)
+
+
 CLOSING_FIELDS = frozenset({"identity", "mac"})
 """The fields that a completion form is normalised without."""
 

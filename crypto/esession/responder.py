@@ -8,8 +8,8 @@ from crypto.errors import Misuse
 from crypto.esession import keys, retained, terms
 from crypto.esession.forms import Form, FormKind, MalformedForm, base64, kept_form, read_form, write_answer, write_form
 from crypto.esession.initiator import NONCE, key_pair
-from crypto.esession.keys import DirectionKeys, Exchange, Role
-from crypto.esession.normal_form import CLOSING_FIELDS, READINGS, Reading, normal_form
+from crypto.esession.keys import Exchange, Role
+from crypto.esession.normal_form import CLOSING_FIELDS, Reading, distinct_readings, normal_form
 from crypto.esession.profiles import TRAITS, Profile
 from crypto.esession.proofs import Conclusion, claimed, signed
 from crypto.esession.refusals import Condition, OutOfRange, Unproved
@@ -121,18 +121,26 @@ def _recognised(state: Answered, x: Element, form: Form, public: bytes, shared: 
     counter = from_octets(state.counter)
     request = parse(state.request)
 
-    def proof_fits(reading: Reading, peer_keys: DirectionKeys, proof: bytes) -> bool:
-        first, second = normal_form(request, reading), normal_form(x, reading, without=CLOSING_FIELDS)
-        exchange = Exchange(state.nonce, state.peer_nonce, public, first, second)
-        return same(exchange.proof(peer_keys), proof)
-
+    exchanges = [
+        (
+            reading,
+            Exchange(
+                state.nonce,
+                state.peer_nonce,
+                public,
+                normal_form(request, reading),
+                normal_form(x, reading, without=CLOSING_FIELDS),
+            ),
+        )
+        for reading in distinct_readings(request, x)
+    ]
     for profile, traits in TRAITS.items():
         peer_keys = keys.direction_keys(shared, Role.INITIATOR, traits)
         if not keys.identity_mac_fits(peer_keys, counter, identity, mac):
             continue
         proof = keys.identity_cipher(peer_keys, traits, counter, identity)
-        for reading in READINGS:
-            if proof_fits(reading, peer_keys, proof):
+        for reading, exchange in exchanges:
+            if same(exchange.proof(peer_keys), proof):
                 return profile, reading
     raise Unproved
 

@@ -24,9 +24,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_octets(pid: int) -> int:
-    """Private resident memory."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
+    """Private resident memory; of a process that is not dumpable, only root is told more than the anonymous part."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except PermissionError:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_", "RssAnon:")))
 
 
 class EnclaveProcess:

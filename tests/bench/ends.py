@@ -155,7 +155,9 @@ class Ends:
         thread = carry.values.get("thread")
         payload = carry.values.get("form") or carry.values.get("content")
         if isinstance(payload, (Public, Sealed)) and isinstance(thread, Opaque):
-            if thread.v != self.alice.thread and self.alice.conversation is None:
+            if thread.v != self.alice.thread:
+                if self.alice.conversation is not None:
+                    return  # the end of an older session
                 self.alice.thread = thread.v
             for answer in self.alice.hears(payload.v):
                 self.stanza(answer)

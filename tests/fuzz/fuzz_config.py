@@ -7,7 +7,8 @@ from pathlib import Path
 from bridge.config.load import load_config
 from bridge.errors import ConfigError, Problem
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-config-"))
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="fuzz-config-")  # removed when the process ends
+_FOLDER = Path(_TEMPORARY.name)
 
 
 def target(data: bytes) -> None:

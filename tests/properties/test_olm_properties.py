@@ -47,10 +47,11 @@ def test_device_keys_with_any_octet_changed_are_refused_or_the_same(data: st.Dat
 
 @settings(max_examples=50)
 @given(st.data())
-def test_a_ciphertext_with_any_bit_changed_does_not_open(data: st.DataObject) -> None:
+def test_a_ciphertext_with_any_bit_changed_does_not_open_or_says_the_same(data: st.DataObject) -> None:
     session = GroupSession()
     key = received_room_key(json.dumps(room_key_content(session, "!r:x")).encode())
-    content = json.loads(encrypted_event(session, _OWN, "!r:x", "m.room.message", {"body": "text"}))
+    sent = encrypted_event(session, _OWN, "!r:x", "m.room.message", {"body": "text"})
+    content = json.loads(sent)
     at = data.draw(st.integers(0, len(content["ciphertext"]) - 2))  # the last character has unused bits
     letter = data.draw(st.sampled_from("ABCDwxyz0189+/"))
     changed = content["ciphertext"][:at] + letter + content["ciphertext"][at + 1 :]
@@ -60,7 +61,8 @@ def test_a_ciphertext_with_any_bit_changed_does_not_open(data: st.DataObject) ->
         event = opened_event(key.session, sealed_event(json.dumps({**content, "ciphertext": changed}).encode()), "!r:x")
     except OlmError:
         return
-    raise AssertionError(event.type)
+    # vodozemac authenticates index and ciphertext as it understood them: an index of 0 may also be left out.
+    assert event == opened_event(key.session, sealed_event(sent), "!r:x")
 
 
 @given(_text, st.dictionaries(_text, json_values, max_size=3))

@@ -6,7 +6,7 @@ import pytest
 
 from crypto.esession import initiator
 from crypto.esession.conversation import Event
-from crypto.esession.normal_form import AS_DEPLOYED, CANONICAL, READINGS, Reading, normal_form
+from crypto.esession.normal_form import AS_DEPLOYED, CANONICAL, READINGS, Reading, distinct_readings, normal_form
 from crypto.esession.payloads import feature, negotiation_form
 from crypto.esession.profiles import Profile
 from crypto.xml import Element, parse, serialize
@@ -94,3 +94,13 @@ def test_whatever_reading_the_initiator_has_is_recognised(
     assert bob.session.profile is alice.session.profile is profile
     assert bob.session.sas == alice.session.sas
     assert [e.text for e in alice.take(bob.send(b"<body>hi</body>")).content] == ["hi"]
+
+
+@pytest.mark.parametrize("kind", ["clean", "empty", "mixed", "both"])
+def test_the_distinct_readings_of_a_form_give_every_normal_form_that_it_has(kind: str) -> None:
+    empty = "<required/>" if kind in ("empty", "both") else ""
+    white = "<option> <value>a</value></option>" if kind in ("mixed", "both") else "<option><value>a</value></option>"
+    form = parse(f"<x xmlns='jabber:x:data'><field var='v'>{empty}{white}</field></x>".encode())
+    distinct = distinct_readings(form)
+    assert len(distinct) == {"clean": 2, "empty": 4, "mixed": 4, "both": 8}[kind]
+    assert {normal_form(form, r) for r in distinct} == {normal_form(form, r) for r in READINGS}
