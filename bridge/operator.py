@@ -45,7 +45,7 @@ class Operator:
                 {"network": word.network, "account": word.account, "state": word.state, "detail": word.detail}
                 for word in self._gateway.health.values()
             ],
-            "counters": _counters(enclave, gateway),
+            "counters": counted(enclave, gateway),
         }
 
     async def _trust(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,11 +77,11 @@ def _lockdown(locked: control.Locked | None) -> Mapping[str, Any]:
     return {"sufficient": locked.sufficient, "measures": [measure.model_dump() for measure in locked.measures]}
 
 
-def _counters(enclave: control.Status | None, gateway: control.GatewayStatus | None) -> Mapping[str, int]:
-    """What both count, by code, and how much is in the ledger."""
+def counted(enclave: control.Status | None, gateway: control.GatewayStatus | None) -> Mapping[str, int]:
+    """What was counted, by code, and how much is in the ledger. The gateway counts what the enclave reports, too."""
     counts: Counter[str] = Counter()
     for told in (enclave, gateway):
         for counter in told.counters if told else ():
-            counts[counter.code] += counter.count
+            counts[counter.code] = max(counts[counter.code], counter.count)
     depths = {"inbox": gateway.inbox, "outbox": gateway.outbox, "parked": gateway.parked} if gateway else {}
     return {**counts, **depths}

@@ -19,6 +19,7 @@ from bridge.channel import ChannelEnded, ControlChannel
 from bridge.config.models import Config
 from bridge.errors import WorldError
 from bridge.keeping import Keeper
+from bridge.operator import counted
 from bridge.register_page import PAGE_OCTETS, ROW_OCTETS, RegisterPage
 from bridge.spawn import ENCLAVE, GATEWAY, Child, command, environment
 from bridge.statedir import StateDir
@@ -259,6 +260,14 @@ def ask(nonce: int) -> control.AskGateway:
 
 def status(nonce: int) -> control.GatewayStatus:
     return control.GatewayStatus(nonce=nonce, inbox=0, outbox=0, parked=0, counters=(), health=())
+
+
+def test_what_the_enclave_reports_and_the_gateway_counts_too_is_told_once() -> None:
+    seen, lost = control.Counter(code="seen", count=2), control.Counter(code="lost", count=1)
+    enclave = control.Status(nonce=1, legs=(), counters=(seen,), unloaded=())
+    gateway = control.GatewayStatus(nonce=1, inbox=0, outbox=4, parked=0, counters=(seen, lost), health=())
+    assert counted(enclave, gateway) == {"seen": 2, "lost": 1, "inbox": 0, "outbox": 4, "parked": 0}
+    assert counted(enclave, None) == {"seen": 2}
 
 
 async def test_words_are_heard_and_answers_find_their_question(far: Far) -> None:
