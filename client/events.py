@@ -99,6 +99,18 @@ class MessageFailed(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class MessageHeld(Happening):
+    """The other end does not take a message yet: it is kept, and sent again. `text` says what has to happen first.
+
+    Told once for each message."""
+
+    event: ClassVar[str] = "esession_held"
+    id: str
+    condition: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRefused(Happening):
     """A negotiation failed. It is tried again, with growing pauses, while messages wait."""
 

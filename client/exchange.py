@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from client.events import MessageDelivered, MessageFailed, MessageReceived, PlainReceived
+from client.events import MessageDelivered, MessageFailed, MessageHeld, MessageReceived, PlainReceived
 from client.machine import Machine
 from client.stanzas import (
     Content,
@@ -32,6 +32,7 @@ class Exchange(Machine):
     def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
         super().__init__(jid, store, around, settings)
         self._repeated_at_s = float("-inf")
+        self._told: frozenset[str] = frozenset()
         self._sent_macs: deque[str] = deque(maxlen=SENT_MACS)
         self._seals_receipts = store.seals_receipts(jid)
 
@@ -46,7 +47,8 @@ class Exchange(Machine):
             self._store.sealed_receipt(self.jid)
         self._acknowledged(content)
         if content.error is not None:
-            self._refused(content.origin_id or stanza.attribute("id"), content.error)
+            if not self._refused(content.origin_id or stanza.attribute("id"), content.error):
+                self._put_off(content.origin_id, content.error)
         elif content.body is not None:
             self._message(talk, content, stanza)
 
@@ -123,6 +125,14 @@ class Exchange(Machine):
         self._store.settle(self.jid, message_id)
         self._around.notify(MessageFailed(self.jid, message_id, error.condition, error.text))
         return True
+
+    def _put_off(self, message_id: str | None, error: ErrorCondition) -> None:
+        """It is not taken now; said inside the encryption, so the other end says so and not somebody on the way."""
+        if message_id is None or error.meaning is not Meaning.PASSING or message_id in self._told:
+            return
+        if self._delivery.holds(message_id):
+            self._told = self._told.intersection(self._delivery.waiting) | {message_id}
+            self._around.notify(MessageHeld(self.jid, message_id, error.condition, error.text))
 
     def _plain(self, stanza: Element, sender: str) -> bool:
         """Text is never taken in plain; receipts only of a client that never sent an encrypted one.

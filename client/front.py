@@ -12,6 +12,7 @@ from client.events import (
     Happening,
     MessageDelivered,
     MessageFailed,
+    MessageHeld,
     MessageReceived,
     PlainReceived,
     SessionChanged,
@@ -29,6 +30,7 @@ SHOWN = (
     MessageReceived,
     MessageDelivered,
     MessageFailed,
+    MessageHeld,
     PlainReceived,
 )
 

@@ -13,6 +13,7 @@ from client.events import (
     Happening,
     MessageDelivered,
     MessageFailed,
+    MessageHeld,
     MessageReceived,
     PlainReceived,
     SessionChanged,
@@ -73,6 +74,8 @@ class JsonFront:
                 tell("delivered", id=message_id)
             case MessageFailed(id=message_id, condition=condition, text=text):
                 tell("failed", id=message_id, condition=condition, text=text)
+            case MessageHeld(id=message_id, condition=condition, text=text):
+                tell("held", id=message_id, condition=condition, text=text)
             case SessionChanged(view=view):
                 tell("session", **session_values(view))
             case SessionEnded(reason=reason, thread=thread):

@@ -2,7 +2,15 @@
 
 import sys
 
-from client.events import Happening, MessageFailed, MessageReceived, PlainReceived, SessionRefused, SessionStarted
+from client.events import (
+    Happening,
+    MessageFailed,
+    MessageHeld,
+    MessageReceived,
+    PlainReceived,
+    SessionRefused,
+    SessionStarted,
+)
 from client.front import Chat, stdin_lines
 
 
@@ -37,6 +45,8 @@ class PipeFront:
                 _say(f"encrypted session with {view.peer}; compare with your contact: {view.sas}")
             case MessageFailed(condition=condition, text=text):
                 _say(f"a message was refused ({condition}): {text}")
+            case MessageHeld(condition=condition, text=text):
+                _say(f"a message is not taken yet, and kept ({condition}): {text}")
             case SessionRefused(condition=condition, text=text):
                 _say(f"no session ({condition}): {text or 'refused'}; trying again while messages wait")
             case PlainReceived():

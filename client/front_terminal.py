@@ -16,6 +16,7 @@ from client.events import (
     Happening,
     MessageDelivered,
     MessageFailed,
+    MessageHeld,
     MessageReceived,
     PlainReceived,
     SessionEnded,
@@ -145,6 +146,8 @@ class TerminalFront:
                 self._line(("class:warn", f"No session: {condition} {printable(text)}"))
             case MessageFailed(condition=condition, text=text):
                 self._line(("class:bad", f"Not delivered ({condition}): {printable(text)}"))
+            case MessageHeld(condition=condition, text=text):
+                self._line(("class:warn", f"Not taken yet ({condition}): {printable(text)}"))
             case PlainReceived():
                 self._line(("class:bad", "An unencrypted message came from the contact's address; it is not shown."))
             case MessageDelivered():

@@ -7,9 +7,10 @@ from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
 from adapters.xmpp.inside_content import OK, settled, taken_plain
 from adapters.xmpp.inside_leg import TIMER, LegStep, arm, error_values
 from adapters.xmpp.inside_queue import acknowledged, enqueue, refused_by_peer, under_way
-from adapters.xmpp.inside_sessions import abandon_all, bounced, end_talk, expire, gone, proceed, receive_stanza
+from adapters.xmpp.inside_sessions import abandon_all, bounced, expire, gone, proceed, receive_stanza
 from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
 from adapters.xmpp.inside_state import PAUSE_MS, Leg, Line, Queued
+from adapters.xmpp.inside_trust import distrust, verify
 from adapters.xmpp.names import (
     ERROR,
     MAX_RESOURCES,
@@ -24,8 +25,7 @@ from adapters.xmpp.names import (
     is_sane,
 )
 from bridge.wire.link import Input
-from crypto.esession.conversation import Conversation, Payload, confirm, kind_of, thread_of
-from crypto.esession.retained import Retained
+from crypto.esession.conversation import Conversation, Payload, kind_of, thread_of
 from crypto.message import Assurance, Message
 from crypto.records import Records
 from crypto.xml import CLIENT, Element, MalformedXml
@@ -117,23 +117,13 @@ class XmppInside:
 
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
         """`verify`: the operator compared the SAS. `distrust`: end the session and forget what linked it to others."""
-        at = LegStep(step, contact)
-        talk = at.current
-        conversation = None if talk is None else at.conversation(talk.thread)
-        if decision == "distrust":
-            at.keep_retained(Retained())
-            if talk is not None:
-                end_talk(at, talk)
-        elif decision != "verify":
+        decide = {"verify": verify, "distrust": distrust}.get(decision)
+        if decide is None:
             return "unknown-decision"
-        elif conversation is None or not conversation.active:
-            return "no-session"
-        else:
-            conversation, retained = confirm(conversation, at.retained)
-            at.keep(conversation)
-            at.keep_retained(retained)
+        at = LegStep(step, contact)
+        code = decide(at)
         at.finish()
-        return OK
+        return code
 
     # ---------------------------------------------------------------- arrivals
     def _stanza(self, step: Step, octets: bytes) -> None:
@@ -183,10 +173,12 @@ class XmppInside:
 
     def _status(self, records: Records, contact: ContactPolicy) -> LegStatus:
         leg, line = _leg_and_line(records, contact)
-        talk = leg.current(line)
+        # A held one waits for the operator's decision, which is about the session that is shown.
+        talk = leg.held or leg.current(line)
         conversation = records.get(f"session/{contact.id}/{talk.thread}", Conversation) if talk else None
         session = conversation.session if conversation else None
-        state = "active" if session else "negotiating" if leg.negotiating else "plain" if leg.plain else "none"
+        active = "held" if talk is not None and talk.held else "active"
+        state = active if session else "negotiating" if leg.negotiating else "plain" if leg.plain else "none"
         return LegStatus(
             contact=contact.id,
             network=NETWORK,

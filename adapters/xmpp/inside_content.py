@@ -23,7 +23,7 @@ def taken(at: LegStep, content: Content, stanza: Element, thread: str) -> None:
     received(at, content.received)
     if not content.body:
         return
-    outer = _usable(stanza.attribute("id"))
+    outer = usable(stanza.attribute("id"))
     # Only the authentic id tells doubles apart: the one outside may be anybody's, or begin again at 1 in each run.
     id_ = content.origin_id or f"{thread}/{outer or at.step.draw('message-id', 8).hex()}"
     if content.origin_id is not None:
@@ -55,7 +55,7 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
         at.error(peer, stanza.attribute("id"), "policy-violation")
         return
     at.leg = replace(at.leg, plain=at.current is None, last_peer=peer)
-    outer = _usable(stanza.attribute("id"))
+    outer = usable(stanza.attribute("id"))
     id_ = f"{_PLAIN}/{at.step.draw('message-id', 8).hex()}"
     _hand_over(at, id_, SeenMessage(outer, content.receipt_wanted, _PLAIN), content.body)
 
@@ -111,5 +111,6 @@ def _tell_plainly(at: LegStep, message: SeenMessage) -> None:
         at.step.carry(RECEIPT, values, lane=at.lane)
 
 
-def _usable(id_: str | None) -> str | None:
+def usable(id_: str | None) -> str | None:
+    """The id, if it is one to keep."""
     return id_ if id_ and len(id_) <= MAX_ID else None

@@ -77,7 +77,7 @@ def _pay(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
         known = debt.id or ""
         content = receipt_content(known) if debt.code is None else refusal_content(known, debt.code)
         stanza_id = f"s-{at.step.draw('stanza-id', 8).hex()}"
-        conversation = _sealed(at, talk, conversation, content, stanza_id=stanza_id)
+        conversation = sealed(at, talk, conversation, content, stanza_id=stanza_id)
     return conversation
 
 
@@ -91,7 +91,7 @@ def _send_window(at: LegStep, talk: Talk, conversation: Conversation) -> Convers
             continue
         content = text_content(entry.body, entry.stanza_id)
         room -= len(content)
-        conversation = _sealed(at, talk, conversation, content, stanza_id=entry.stanza_id, trace=entry.position or None)
+        conversation = sealed(at, talk, conversation, content, stanza_id=entry.stanza_id, trace=entry.position or None)
         at.step.trace(entry.position, "sealed")
     if number != line.sent:
         since = line.waiting_since_ms or at.step.now_ms()
@@ -99,9 +99,10 @@ def _send_window(at: LegStep, talk: Talk, conversation: Conversation) -> Convers
     return conversation
 
 
-def _sealed(
+def sealed(
     at: LegStep, talk: Talk, conversation: Conversation, content: bytes, *, stanza_id: str, trace: int | None = None
 ) -> Conversation:
+    """Send content in a session: the conversation afterwards. Raises Exhausted."""
     outcome = send(conversation, content)
     assert outcome.conversation is not None
     for reply in outcome.replies:

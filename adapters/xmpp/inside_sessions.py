@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_content import taken, tell
-from adapters.xmpp.inside_leg import LegStep, talk_of
+from adapters.xmpp.inside_holding import adopted, is_held, judged, refuse, refuse_repeated, tell_held
+from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_queue import flush, take_for_delivered
 from adapters.xmpp.inside_seen import find_by_mac
 from adapters.xmpp.inside_stanzas import error_condition, is_opaque, mac_of, read_content
@@ -17,6 +18,7 @@ from adapters.xmpp.inside_state import (
     Pace,
     Talk,
 )
+from adapters.xmpp.inside_targets import target
 from adapters.xmpp.names import Resources
 from crypto.esession.conversation import (
     Conversation,
@@ -32,8 +34,6 @@ from crypto.esession.conversation import (
 from crypto.esession.profiles import Profile
 from crypto.xml import Element
 
-UNSEEN_TRIES = 6
-"""Negotiations tried with a resource whose presence is not known."""
 _BOUNCED = frozenset({"service-unavailable", "recipient-unavailable", "remote-server-not-found", "item-not-found"})
 """Conditions by which a server says that a resource is not there."""
 
@@ -46,7 +46,7 @@ def receive_stanza(at: LegStep, stanza: Element, payload: Payload, peer: str) ->
         if payload is not Payload.ERROR:
             at.report("thread-unusable")
         return
-    conversation = at.conversation(thread)
+    conversation, before = at.conversation(thread), at.leg.talk(thread)
     if payload is Payload.REQUEST and not _may_answer(at, stanza, peer):
         return
     outcome = receive(conversation, stanza, terms=at.terms, retained=at.retained, draw=at.step.draw)
@@ -57,7 +57,12 @@ def receive_stanza(at: LegStep, stanza: Element, payload: Payload, peer: str) ->
     at.reply(thread, peer, outcome.replies)
     _happened(at, outcome, stanza, peer, began=conversation is None)
     if outcome.content:
-        taken(at, read_content(outcome.content), stanza, thread)
+        content = read_content(outcome.content)
+        # What ends a session may hold a text too: then only the entry from before says whether it was held.
+        if is_held(at, before, at.leg.talk(thread)):
+            refuse(at, content, stanza, thread, peer)
+        else:
+            taken(at, content, stanza, thread)
     _bound(at)
 
 
@@ -82,7 +87,7 @@ def _happened(at: LegStep, outcome: Outcome, stanza: Element, peer: str, *, bega
         case Event.CONTENT if after is not None:
             _heard(at, after, peer)
         case Event.REPEATED:
-            _repeated(at, stanza)
+            _repeated(at, stanza, peer)
         case Event.IGNORED:
             at.report("stanza-out-of-place")
         case Event.UNKNOWN:
@@ -96,27 +101,23 @@ def _happened(at: LegStep, outcome: Outcome, stanza: Element, peer: str, *, bega
 
 def _talk(at: LegStep, conversation: Conversation, peer: str) -> Talk:
     """Its entry; a renegotiation beside an active session does not end that session when it takes too long."""
-    return talk_of(conversation, peer, at.step.now_ms() + NEGOTIATION_MS)
+    return judged(at, conversation, peer, at.step.now_ms() + NEGOTIATION_MS)
 
 
 def _established(at: LegStep, conversation: Conversation, peer: str) -> None:
     session = conversation.session
     assert session is not None
     at.report(f"chain-{session.chain.value}")
-    leg = at.leg.with_talk(_talk(at, conversation, peer))
-    # A peer that tells doubles apart is sent what is unacknowledged at once; for another the older session goes on.
-    sent_on = at.line.sent_on
-    if session.profile is Profile.LETTER or leg.talk(sent_on) is None or sent_on == conversation.thread:
+    talk = _talk(at, conversation, peer)
+    at.leg = at.leg.with_talk(talk)
+    if not talk.held:
+        adopted(at, talk, session)
+        return
+    at.report("session-held")
+    others = any(t.active and t.held and t != talk for t in at.leg.talks)
+    at.leg = replace(at.leg, wanted=False, noticed=at.leg.noticed and others)
+    if at.line.sent_on == talk.thread:  # renegotiated within a thread: the keys before were another's
         at.line = at.line.resent()
-    at.leg = replace(
-        leg,
-        profile=session.profile,
-        authentic=session.profile is Profile.LETTER,
-        last_peer=peer,
-        wanted=False,
-        plain=False,
-        noticed=False,
-    )
 
 
 def _heard(at: LegStep, conversation: Conversation, peer: str) -> None:
@@ -124,7 +125,12 @@ def _heard(at: LegStep, conversation: Conversation, peer: str) -> None:
     known = at.leg.talk(conversation.thread)
     if known is None or known.closing:
         return
-    last = next((t for t in reversed(at.leg.talks) if t.active), None)
+    if known.held:
+        # It says nothing of the session in which the messages are under way, nor of its client.
+        if at.leg.held != replace(known, peer=peer):
+            at.leg = at.leg.with_talk(replace(known, peer=peer))
+        return
+    last = next((t for t in reversed(at.leg.talks) if t.active and not t.held), None)
     if last is None or last.thread != conversation.thread or known.peer != peer:
         at.leg = replace(at.leg.with_talk(replace(known, peer=peer)), last_peer=peer)
     if at.leg.failures:
@@ -133,9 +139,13 @@ def _heard(at: LegStep, conversation: Conversation, peer: str) -> None:
         at.line = replace(at.line, heard=True)
 
 
-def _repeated(at: LegStep, stanza: Element) -> None:
+def _repeated(at: LegStep, stanza: Element, peer: str) -> None:
     """The peer repeats what it holds for unconfirmed: if that was settled long ago, our word of it was lost."""
     at.report("stanza-repeated")
+    talk = at.leg.talk(thread_of(stanza))
+    if talk is not None and talk.held:
+        refuse_repeated(at, talk, stanza, peer)
+        return
     message = find_by_mac(at.step.records, at.contact.id, mac_of(stanza))
     if message is not None:
         tell(at, message)
@@ -192,7 +202,7 @@ def end_talk(at: LegStep, talk: Talk) -> None:
     at.forget(talk.thread)
     if outcome.conversation is not None and not talk.closing:
         at.keep(outcome.conversation)
-        closing = Talk(talk.thread, talk.peer, False, at.step.now_ms() + CLOSING_MS, closing=True)
+        closing = Talk(talk.thread, talk.peer, False, at.step.now_ms() + CLOSING_MS, closing=True, held=talk.held)
         at.leg = replace(at.leg, talks=(closing, *at.leg.talks))
 
 
@@ -218,9 +228,9 @@ def gone(at: LegStep, peers: frozenset[str]) -> None:
 
 
 def _bound(at: LegStep) -> None:
-    """Too many sessions with one contact: the oldest give way."""
+    """Too many sessions with one contact: the oldest give way, first of those that are held."""
     while len(at.leg.talks) > MAX_TALKS:
-        end_talk(at, at.leg.talks[0])
+        end_talk(at, next((t for t in at.leg.talks[:-1] if t.active and t.held), at.leg.talks[0]))
         if at.leg.talks and at.leg.talks[0].closing:
             at.forget(at.leg.talks[0].thread)
 
@@ -266,11 +276,13 @@ def proceed(at: LegStep) -> None:
     if not (at.line.sent < at.line.next or leg.wanted) or at.current is not None or leg.negotiating is not None:
         return
     resources = at.step.records.get("resources", Resources)
-    target = _target(at, resources)
-    if target is None:
+    to = target(at, resources)
+    if to is None and leg.held is not None:
+        tell_held(at, leg.held)
+    elif to is None:
         _tell_waiting(at, resources)
     elif at.step.now_ms() >= leg.start_at_ms:
-        start_with(at, target, leg.profile, 0)
+        start_with(at, to, leg.profile, 0)
 
 
 def start_with(at: LegStep, peer: str, profile: Profile | None, attempt: int) -> None:
@@ -282,18 +294,6 @@ def start_with(at: LegStep, peer: str, profile: Profile | None, attempt: int) ->
     at.leg = replace(at.leg.with_talk(_talk(at, outcome.conversation, peer)), wanted=False)
     at.report("session-offered")
     at.reply(thread, peer, outcome.replies)
-
-
-def _target(at: LegStep, resources: Resources | None) -> str | None:
-    """The resource to ask: the one last heard from if it is still there, else the most available that is able."""
-    able = [jid for jid, esession in (resources.available if resources else ()) if esession]
-    if at.leg.last_peer in able:
-        return at.leg.last_peer
-    if able:
-        return able[0]
-    # A client that never showed its presence to us may be there all the same: it wrote.
-    known = {jid for jid, _ in resources.available} if resources else set()
-    return at.leg.last_peer if at.leg.last_peer not in known and at.leg.failures < UNSEEN_TRIES else None
 
 
 def _tell_waiting(at: LegStep, resources: Resources | None) -> None:

@@ -77,6 +77,10 @@ class Talk:
     """When a negotiation or a termination has taken too long; 0 for an active session."""
     closing: bool = False
     """We ended it and await the acknowledgement."""
+    held: bool = False
+    """Not linked to the verified ones: nothing is sent in it and no text taken (docs/decisions/0037)."""
+    refused: bool = False
+    """Texts were refused in it because it was held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,16 @@ class Leg:
         """
         newest = None
         for talk in self.talks:
-            if talk.active:
+            if talk.active and not talk.held:
                 newest = talk
                 if line.sent > line.first and talk.thread == line.sent_on:
                     return talk
         return newest
+
+    @property
+    def held(self) -> Talk | None:
+        """The newest session that is held until the operator compared its string."""
+        return next((t for t in reversed(self.talks) if t.active and t.held), None)
 
     @property
     def negotiating(self) -> Talk | None:

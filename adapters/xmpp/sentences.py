@@ -50,6 +50,12 @@ ERRORS = {
         "resource-constraint",
         "Too many encrypted sessions are being started at once. Wait a minute and try again.",
     ),
+    "verify-again": Explanation(
+        "wait",
+        "policy-violation",
+        "Your client's session could not be linked to the verified one. Compare the short authentication string with "
+        "the gateway's operator; until then messages are held.",
+    ),
     "far-leg-too-weak": Explanation(
         "cancel",
         "policy-violation",
@@ -106,6 +112,8 @@ NOTICES = {
     "will arrive.",
     "waiting-negotiation": "A message for you is waiting at the gateway, but no encrypted session could be agreed on "
     "with your client. It is tried again later; starting an encrypted session with this contact yourself may help.",
+    "waiting-verify": "A message for you is waiting at the gateway: your client's session could not be linked to the "
+    "verified one. Compare the short authentication string with the gateway's operator; until then messages are held.",
     "session-ended": "The encrypted session with this contact was ended. Nothing is sent unencrypted because of it.",
 }
 

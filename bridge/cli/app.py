@@ -135,7 +135,11 @@ def trust_verify(
     network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
     sas: Annotated[str | None, typer.Option("--sas", help="What the other end shows; compared, not asked.")] = None,
 ) -> None:
-    """Compare a session's short authentication string with what the other end shows, and remember the result."""
+    """Compare a session's short authentication string with what the other end shows, and remember the result.
+
+    A session that is `held`, because it is not linked to an earlier one that was compared, is shown first; its messages
+    flow once it is verified.
+    """
     from bridge.cli.trust import verify
 
     verify(config, account, contact, network=network, sas=sas)
@@ -148,7 +152,7 @@ def trust_distrust(
     config: ConfigFile = DEFAULT_CONFIG,
     network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
 ) -> None:
-    """Take an earlier verification back and end the session."""
+    """Take an earlier verification back and end the session. The next one counts as the first, and is not held."""
     from bridge.cli.trust import distrust
 
     distrust(config, account, contact, network=network)

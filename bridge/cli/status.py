@@ -17,6 +17,7 @@ STYLES = {
     "down": "red",
     "refused": "red",
     "none": "yellow",
+    "held": "yellow",
     "no": "yellow",
     "yes": "green",
 }

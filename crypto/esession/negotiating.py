@@ -65,7 +65,7 @@ def on_init(state: Conversation, arrival: Arrival) -> Outcome:
 
 
 def _established(state: Conversation, arrival: Arrival, made: Established, replies: tuple[Reply, ...]) -> Outcome:
-    retained = arrival.retained.added(made.secret)
+    retained = arrival.retained.added(made.secret, replacing=made.session.agreed.replaced_identity)
     return Outcome(Event.ESTABLISHED, Conversation(state.thread, session=made.session), replies, retained=retained)
 
 

@@ -8,6 +8,8 @@ from crypto.primitives.ciphers import hmac_sha256, same, sha256
 
 MAX_SECRETS = 8
 """Secrets kept for one bare JID: one per client of the peer's, twice while a new one is not confirmed."""
+MAX_VERIFIED = MAX_SECRETS - 1
+"""Verified ones among them: none of these gives way to an unverified one, of which anybody can make many."""
 SENT_HASHES = 10
 """Hashes sent in `rshashes`, always: random ones fill up, so that the number of secrets is not seen."""
 HASH = 32
@@ -37,6 +39,13 @@ class Retained:
     """The secrets kept for one bare JID, newest first."""
 
     secrets: tuple[RetainedSecret, ...] = ()
+    compared: bool = False
+    """Whether a user compared the SAS of a session with this peer, also when its secret is not among them any more."""
+
+    @property
+    def demands_verified(self) -> bool:
+        """Whether a session that is not linked to a verified one is suspicious."""
+        return self.compared or any(k.verified for k in self.secrets)
 
     def shared_with_initiator(self, nonce: bytes, hashes: Iterable[bytes]) -> RetainedSecret | None:
         """The secret of which the initiator sent the hash, by its nonce; None when there is none."""
@@ -56,19 +65,33 @@ class Retained:
                 found = kept
         return found
 
-    def added(self, new: RetainedSecret) -> "Retained":
-        """With a new secret first. The one it replaces stays until `without` it."""
-        return Retained((new, *self.secrets)[:MAX_SECRETS])
+    def added(self, new: RetainedSecret, *, replacing: bytes | None = None) -> "Retained":
+        """With a new secret first. The one it replaces (its `identity_of`) comes second, until `without` it.
+
+        Beyond the limits the oldest go: of those not verified first, and never the new one.
+        """
+        replaced = tuple(k for k in self.secrets if identity_of(k.secret) == replacing)
+        others = tuple(k for k in self.secrets if k not in replaced)
+        return replace(self, secrets=_bounded((new, *replaced, *others)))
 
     def without(self, identity: bytes | None) -> "Retained":
         """Without the secret of that `identity_of`."""
-        return Retained(tuple(k for k in self.secrets if identity_of(k.secret) != identity))
+        return replace(self, secrets=tuple(k for k in self.secrets if identity_of(k.secret) != identity))
 
     def verified(self, identity: bytes) -> "Retained":
         """With the secret of that `identity_of` marked as verified by the user."""
-        return Retained(
-            tuple(replace(k, verified=True) if identity_of(k.secret) == identity else k for k in self.secrets)
-        )
+        marked = (replace(k, verified=True) if identity_of(k.secret) == identity else k for k in self.secrets)
+        return Retained(_bounded(tuple(marked)), compared=True)
+
+
+def _bounded(secrets: tuple[RetainedSecret, ...]) -> tuple[RetainedSecret, ...]:
+    """Newest first, in their order: the first, then the newest verified ones, then the newest of the others."""
+    verified = [k for k in secrets if k.verified][:MAX_VERIFIED]
+    first = secrets[:1] if secrets and not secrets[0].verified else ()
+    others = [k for k in secrets[len(first) :] if not k.verified]
+    room = MAX_SECRETS - len(verified) - len(first)
+    kept = (*first, *verified, *others[:room])
+    return tuple(k for k in secrets if k in kept)
 
 
 def identity_of(secret: bytes) -> bytes:

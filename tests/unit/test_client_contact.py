@@ -6,8 +6,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from adapters.xmpp.inside_stanzas import refusal_content
 from client.delivery import DeliveryTimes
-from client.events import MessageReceived, PlainReceived, SessionEnded, SessionRefused
+from client.events import MessageHeld, MessageReceived, PlainReceived, SessionEnded, SessionRefused
 from client.stanzas import Stanza
 from client.store import KeptMessage
 from crypto.esession.profiles import Profile
@@ -441,6 +442,26 @@ def test_a_refused_message_is_reported_once_and_never_sent_again(world: World, c
     before = len(world.carried)
     world.wait(300)
     assert len(world.carried) == before
+
+
+def test_a_message_that_is_not_taken_yet_is_told_once_kept_and_arrives_in_the_next_session(world: World) -> None:
+    world.alice.say("one")
+    world.run()
+    world.alice.say("two", "second")
+    world.flying.clear()
+    talk = world.bob.contact._talks.current
+    assert talk is not None
+    for _ in range(2):
+        world.bob.contact._send(talk, refusal_content("second", "verify-again"), None)
+        world.run()
+    assert [(h.id, h.condition) for h in world.alice.of(MessageHeld)] == [("second", "policy-violation")]
+    assert "Compare the short authentication string" in world.alice.of(MessageHeld)[0].text
+    assert (world.alice.failed, world.alice.contact.waiting) == ([], 1)
+    world.bob.contact.end()
+    world.run()
+    world.wait(60)
+    assert world.bob.bodies == ["one", "two"]
+    assert world.alice.contact.waiting == 0
 
 
 def test_a_session_lost_at_the_other_end_is_replaced_and_the_message_sent_again(world: World) -> None:

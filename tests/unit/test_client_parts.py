@@ -14,7 +14,7 @@ import pytest
 from client import chat, front_json
 from client.delivery import Delivery, DeliveryTimes, Verdict
 from client.endpoint import Login, Trace
-from client.events import MessageFailed, MessageReceived, SessionChanged, SessionView
+from client.events import MessageFailed, MessageHeld, MessageReceived, SessionChanged, SessionView
 from client.front_terminal import printable, status_line
 from client.pace import Allowance, Backoff
 from client.stanzas import Meaning, Stanza, mac_in, read_content, read_error, receipt_content, text_content
@@ -356,11 +356,13 @@ def test_each_happening_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> 
     front = front_json.JsonFront(1.0)
     front.happened(MessageReceived(BOB, "m", "two\nlines 🦊", f"{BOB}/r", "t"))
     front.happened(MessageFailed(BOB, "m", "forbidden", "why"))
+    front.happened(MessageHeld(BOB, "n", "policy-violation", "compare"))
     front.happened(SessionChanged(BOB, SessionView(BOB, "active", chain="continued")))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["event"] for line in lines] == ["message", "failed", "session"]
+    assert [line["event"] for line in lines] == ["message", "failed", "held", "session"]
     assert lines[0]["body"] == "two\nlines 🦊"
-    assert lines[2]["retained"] is True
+    assert lines[2] == {"event": "held", "id": "n", "condition": "policy-violation", "text": "compare"}
+    assert lines[3]["retained"] is True
 
 
 def test_text_cannot_steer_the_terminal() -> None:

@@ -1,0 +1,57 @@
+"""The operator's decisions about the sessions of one contact."""
+
+from dataclasses import replace
+
+from adapters.xmpp.inside_content import OK
+from adapters.xmpp.inside_holding import adopted, judge_again
+from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_sessions import end_talk, proceed
+from adapters.xmpp.inside_state import Talk
+from crypto.esession.conversation import confirm
+from crypto.esession.profiles import Profile
+from crypto.esession.retained import Retained
+from crypto.esession.session import Session
+
+
+def shown(at: LegStep) -> Talk | None:
+    """The session that a decision is about, and that the status shows: a held one, which waits for it, goes before."""
+    return at.leg.held or at.current
+
+
+def verify(at: LegStep) -> str:
+    """The string was compared: this session and those that continue it are verified, others are held."""
+    talk = shown(at)
+    conversation = None if talk is None else at.conversation(talk.thread)
+    if talk is None or conversation is None or conversation.session is None:
+        return "no-session"
+    conversation, retained = confirm(conversation, at.retained)
+    at.keep(conversation)
+    at.keep_retained(retained)
+    judge_again(at)
+    if talk.held and conversation.session is not None:
+        _release(at, talk, conversation.session)
+        proceed(at)
+    return OK
+
+
+def _release(at: LegStep, talk: Talk, session: Session) -> None:
+    at.report("session-released")
+    adopted(at, talk, session)
+    if talk.refused and session.profile is Profile.LETTER:
+        # The client keeps what was refused, and sends it again in a session that is new: this makes it one. What is
+        # on its way in this one is refused too (`talk` is still held), so that all of it arrives in order.
+        end_talk(at, talk)
+        at.leg = replace(at.leg, wanted=True)
+
+
+def distrust(at: LegStep) -> str:
+    """End the sessions and forget what linked them to others: the next one counts as the first."""
+    at.keep_retained(Retained())
+    current = at.current
+    for talk in at.leg.talks:
+        if talk == current or (talk.active and talk.held):
+            end_talk(at, talk)
+            if talk.refused:
+                at.leg = replace(at.leg, wanted=True)
+    proceed(at)
+    return OK
