@@ -60,10 +60,12 @@ class Account:
         others = () if resumed else tuple(sorted(self.halves.keys() - set(self.networks())))
 
         def begin(step: HalfStep) -> None:
+            step.run.held = []
             for network in (*others, *reversed(self.networks())):
                 part = step.run.half_step(network)
                 if network not in others or any(True for _ in part.records.names("")):
                     part.half.started(part, resumed=resumed)
+            step.run.begun()
 
         return self.order(self.policy.near_network, begin)
 

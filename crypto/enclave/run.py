@@ -1,6 +1,6 @@
 """One step of one account: gathers its effects, and routes between the two halves that take part in it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, InsideHalf
@@ -57,7 +57,7 @@ def _room(value: Value) -> int:
     return _ASIDE + (len(content) if isinstance(content, bytes) else 4 * len(content))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """What all halves share during one step."""
 
@@ -68,6 +68,21 @@ class Run:
     position: int
     now_ms: int
     effects: Effects = field(default_factory=Effects)
+    held: list[Callable[[], None]] | None = None
+    """While the halves begin: what they have for each other. None of them may send before all have retired keys."""
+
+    def across(self, act: Callable[[], None]) -> None:
+        """Hand something to another half, now or when all have begun."""
+        if self.held is None:
+            act()
+        else:
+            self.held.append(act)
+
+    def begun(self) -> None:
+        """All halves have begun: hand over what was held, in order."""
+        held, self.held = self.held or [], None
+        for act in held:
+            act()
 
     def half_step(self, network: str) -> "HalfStep":
         """The step as the half of that network sees it."""
@@ -149,6 +164,9 @@ class HalfStep:
     # ------------------------------------------------------------------ routing
     def deliver(self, contact: str, message: Message) -> None:
         """Hand an opened message on, if the far leg is as good as the operator requires."""
+        self.run.across(lambda: self._deliver(contact, message))
+
+    def _deliver(self, contact: str, message: Message) -> None:
         policy = self.run.contact(contact)
         network = self.run.other(self.half.network, policy)
         self.trace(message.position, "opened")
@@ -170,12 +188,18 @@ class HalfStep:
 
     def delivered(self, contact: str, message_id: str) -> None:
         """The half on the other side may tell the sender."""
+        self.run.across(lambda: self._delivered(contact, message_id))
+
+    def _delivered(self, contact: str, message_id: str) -> None:
         policy = self.run.contact(contact)
         across = self.run.half_step(self.run.other(self.half.network, policy))
         across.half.acknowledged(across, policy, message_id)
 
     def failed(self, contact: str, message_id: str, code: str) -> None:
         """The half on the other side must tell the sender."""
+        self.run.across(lambda: self._failed(contact, message_id, code))
+
+    def _failed(self, contact: str, message_id: str, code: str) -> None:
         policy = self.run.contact(contact)
         self.report(code, contact)
         across = self.run.half_step(self.run.other(self.half.network, policy))

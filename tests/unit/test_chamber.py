@@ -478,3 +478,26 @@ def test_an_account_does_not_grow_beyond_what_could_be_taken_in_again(
     bench.position = 99
     assert bench.send("shrink").refused is None
     assert bench.send("hello").refused is None
+
+
+def test_no_half_is_handed_anything_before_all_have_retired_their_keys(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    begin = PaperInside.started
+
+    def failing(half: LoopbackInside, step: Step, *, resumed: bool) -> None:
+        step.failed("echo", "m1", "room-not-encrypted")
+
+    def begun(half: PaperInside, step: Step, *, resumed: bool) -> None:
+        heard.append("started")
+        begin(half, step, resumed=resumed)
+
+    monkeypatch.setattr(LoopbackInside, "started", failing)
+    monkeypatch.setattr(PaperInside, "started", begun)
+    monkeypatch.setattr(PaperInside, "refused", lambda *_: heard.append("refused"))
+    bench.send("kept")
+    bench.memory = bytearray(8 * ROW_SIZE)  # a cold start: nothing vouches for the state
+    bench.restart()
+    assert bench.restore() == "ok"
+    assert heard == ["started", "refused"]
