@@ -128,9 +128,16 @@ class Running:
             return []
 
     def child(self, role: str) -> psutil.Process:
-        """The running gateway or enclave."""
-        pid = {process["name"]: process["pid"] for process in self.status()["processes"]}[role]
+        """The running gateway or enclave; waits while there is none."""
+        until(lambda: self._pid(role) is not None, f"a running {role}")
+        pid = self._pid(role)
+        # psutil takes None for "the caller", and the caller of `kill()` would be the test run itself
+        assert pid is not None, f"the {role} went away while it was looked up"
         return psutil.Process(pid)
+
+    def _pid(self, role: str) -> int | None:
+        found: int | None = {process["name"]: process["pid"] for process in self.status()["processes"]}[role]
+        return found
 
     def ask(self, *lines: bytes) -> list[dict[str, Any]]:
         """Replies of the admin socket to these lines."""

@@ -1,5 +1,6 @@
 """Ends, restarts and orders of real processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,8 +49,10 @@ def test_a_killed_gateway_is_replaced_and_gets_a_new_enclave(running: Running) -
 
 
 def test_both_killed_at_once_come_back(running: Running) -> None:
-    for role in ("gateway", "enclave"):
-        running.child(role).kill()
+    # both looked up first: once one is dead, the supervisor ends the other by itself
+    for child in [running.child(role) for role in ("gateway", "enclave")]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     until(lambda: running.restarts()["gateway"] == 1, "a restart")
     running.ready(10.0)
     until(lambda: len(running.events("enclave.ready")) == 2, "they greet each other")
