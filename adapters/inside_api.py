@@ -14,7 +14,7 @@ from bridge.wire.values import (
     RequestShape,
     Sealed,
 )
-from crypto.message import Assurance, Message
+from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 
 AnyValue = Sealed | Public | Number | Opaque | Code | Address
@@ -104,6 +104,9 @@ class Step(Protocol):
     def deliver(self, contact: str, message: Message) -> None:
         """A message was opened: hand it to the half on the other side. Policy is the router's."""
 
+    def signal(self, contact: str, signal: Signal) -> None:
+        """Typing or presence of the contact, or of the user: hand it to the half on the other side."""
+
     def delivered(self, contact: str, message_id: str) -> None:
         """The far network has a message that `to_network` was given: its sender may be told."""
 
@@ -154,6 +157,9 @@ class InsideHalf(Protocol):
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send a message to the contact. Must end, now or in a later step, in `delivered` or `failed`."""
+
+    def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
+        """Typing or presence from the other side. A half that has no use for it, or nobody to show it to, drops it."""
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """A message this half delivered has reached the other network: tell its sender."""

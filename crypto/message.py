@@ -26,6 +26,33 @@ class Assurance(StrEnum):
         return order.index(self) <= order.index(required)
 
 
+class Availability(StrEnum):
+    """Whether somebody is there."""
+
+    AVAILABLE = "available"
+    AWAY = "away"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The person began or ceased to write."""
+
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether the person is there, and the line they gave for it."""
+
+    availability: Availability
+    status: str = field(default="", repr=False)
+
+
+Signal = Typing | Presence
+"""What is true only for a moment: it is never queued, never repeated, and nobody is told when it is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message. `id` is the source network's own id of it: what an acknowledgement names, what doubles share.

@@ -113,7 +113,7 @@ class Synapse(Service):
             "suppress_key_server_warning": True,
             "federation_domain_whitelist": [],
             "enable_registration": False,
-            "presence": {"enabled": False},
+            "presence": {"enabled": True},
             "user_ips_max_age": "1d",
             "bcrypt_rounds": 4,
             "caches": {"global_factor": 1.0},

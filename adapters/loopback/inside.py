@@ -15,7 +15,7 @@ from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
 from adapters.loopback.names import ECHO, ECHOED, NETWORK, REQUESTS
 from bridge.wire.link import Input
 from bridge.wire.values import Address, RequestShape, Sealed
-from crypto.message import Assurance, Message
+from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 
 
@@ -98,6 +98,9 @@ class LoopbackInside:
 
     def woken(self, step: Step, name: str) -> None:
         """No timers are used."""
+
+    def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
+        """The echo shows nobody who is typing."""
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """The echo has no use for receipts."""

@@ -11,6 +11,7 @@ from adapters.matrix import (
     inside_own,
     inside_rooms,
     inside_sending,
+    inside_signals,
     inside_timeline,
     inside_todevice,
     names,
@@ -19,7 +20,7 @@ from adapters.matrix.inside_content import refusal
 from adapters.matrix.inside_state import Line, Outbound, Queued, Room
 from bridge.wire.link import Input
 from bridge.wire.values import RequestShape
-from crypto.message import Assurance, Kind, Message
+from crypto.message import Assurance, Kind, Message, Signal
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import OlmError
 from crypto.records import Records
@@ -59,6 +60,7 @@ class MatrixInside:
             names.KEYS: lambda: self._keys(step, arrival),
             names.ROOM: lambda: self._room(step, arrival),
             names.DEVICE: lambda: self._device(step, arrival),
+            names.SIGNAL: lambda: inside_signals.arrived(step, arrival.body),
         }
         handler = handlers.get(arrival.name)
         if handler is None:
@@ -101,6 +103,9 @@ class MatrixInside:
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send a message; ends in `delivered` when the homeserver has its event, or in `failed`."""
         inside_sending.send(step, contact, Queued(message.id, message.kind, message.position, False, message.body))
+
+    def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
+        """Not passed on: a homeserver sees typing and presence in clear."""
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """Nothing to tell: a Matrix client shows its event as sent once its homeserver has it."""

@@ -7,6 +7,7 @@ Arrivals (gateway to enclave; JSON bodies, hostile):
 - `keys`: `{"device_one_time_keys_count", "device_unused_fallback_key_types", "device_lists", "full"}`, the first
   three as in `/sync` (absent when the server left them out); `full` when device list changes may have been missed.
 - `to-device`: one event of `/sync`'s `to_device`.
+- `signal`: `{"contact", "typing"}` or `{"contact", "presence", "status"}`, when it changed.
 - `event`: `{"room_id", "event": <timeline event>}`, in the order of the timeline.
 """
 
@@ -23,6 +24,7 @@ ROOM = "room"
 KEYS = "keys"
 TO_DEVICE = "to-device"
 EVENT = "event"
+SIGNAL = "signal"
 
 # ---------------------------------------------------------------- requests
 KEYS_UPLOAD = "keys-upload"

@@ -13,6 +13,7 @@ import msgspec
 from adapters.matrix import names
 from adapters.matrix.outside_login import Login, LoginFailed
 from adapters.matrix.outside_rooms import Rooms, RoomUnreadable
+from adapters.matrix.outside_signals import SignalNews
 from adapters.matrix.outside_sync import (
     ROOM_TYPES,
     TIMELINE_LIMIT,
@@ -64,6 +65,7 @@ class MatrixAccount:
     _ready: bool = False
     _since: str | None = None
     _news: KeyNews = field(default_factory=KeyNews)
+    _signals: SignalNews = field(default_factory=SignalNews)
     _excluded: set[str] = field(default_factory=set)
     _filter: str | None = None
     _told: dict[str, bytes] = field(default_factory=dict)
@@ -196,6 +198,7 @@ class MatrixAccount:
             await self._invited(room_id, invited)
         timelines = [entry for item in sync.rooms.join.items() for entry in await self._joined(*item, since)]
         entries += [*(await self._room_entries()), *timelines]
+        entries += self._signals.entries(sync, self.rooms.contact_of, self.rooms.contacts)
         fitting = [entry for entry in entries if len(entry[1]) <= MAX_BODY]
         await self.edge.arrived_batch(self.routes.account, fitting, mark=(SINCE_MARK, sync.next_batch))
         self._since = sync.next_batch
@@ -210,6 +213,7 @@ class MatrixAccount:
         query = {
             "filter": await self._filter_id(first=since is None),
             "timeout": "0" if self._stale else str(POLL_S * 1000),
+            "set_presence": "offline",  # that a gateway listens does not mean that its user is there
         }
         if since is not None:
             query["since"] = since
@@ -232,7 +236,7 @@ class MatrixAccount:
         if self._filter is not None:
             return self._filter
         path = f"/user/{quote(self.server.user, safe='')}/filter"
-        wanted = sync_filter(self._excluded, limit=1 if first else TIMELINE_LIMIT)
+        wanted = sync_filter(self._excluded, limit=1 if first else TIMELINE_LIMIT, contacts=self.rooms.contacts)
         reply = await self.server.request("POST", path, wanted)
         found = (reply.object() or {}).get("filter_id") if reply.ok else None
         if not isinstance(found, str):

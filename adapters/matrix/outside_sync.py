@@ -62,6 +62,7 @@ class JoinedRoom(msgspec.Struct):
 
     timeline: Timeline = msgspec.field(default_factory=Timeline)
     state: Events = msgspec.field(default_factory=Events)
+    ephemeral: Events = msgspec.field(default_factory=Events)
     summary: Summary = msgspec.field(default_factory=Summary)
 
     def may_be_direct(self) -> bool:
@@ -88,6 +89,7 @@ class Sync(msgspec.Struct):
     next_batch: str
     rooms: Rooms = msgspec.field(default_factory=Rooms)
     to_device: Events = msgspec.field(default_factory=Events)
+    presence: Events = msgspec.field(default_factory=Events)
     account_data: Events = msgspec.field(default_factory=Events)
     device_lists: msgspec.Raw = msgspec.Raw()
     device_one_time_keys_count: msgspec.Raw = msgspec.Raw()
@@ -129,16 +131,20 @@ def membership(event: Event) -> str:
     return found.membership if found is not None else ""
 
 
-def sync_filter(excluded: Iterable[str], *, limit: int = TIMELINE_LIMIT) -> bytes:
-    """The filter: no presence, typing or receipts, only the event types that are used, and not these rooms."""
+def sync_filter(
+    excluded: Iterable[str], *, limit: int = TIMELINE_LIMIT, contacts: Iterable[str] = frozenset()
+) -> bytes:
+    """The filter: only the event types that are used, presence of these contacts, and nothing of these rooms."""
+    senders = sorted(contacts)
     room = {
         "not_rooms": sorted(excluded),
         "timeline": {"limit": limit, "types": list(TIMELINE_TYPES), "lazy_load_members": True},
         "state": {"types": list(ROOM_TYPES), "lazy_load_members": True},
-        "ephemeral": {"types": []},
+        "ephemeral": {"types": ["m.typing"]},
         "account_data": {"types": []},
     }
-    return json.dumps({"room": room, "presence": {"types": []}, "account_data": {"types": ["m.direct"]}}).encode()
+    presence = {"types": ["m.presence"], "senders": senders} if senders else {"types": []}
+    return json.dumps({"room": room, "presence": presence, "account_data": {"types": ["m.direct"]}}).encode()
 
 
 def to_device_entries(sync: Sync) -> list[Entry]:

@@ -26,7 +26,7 @@ from adapters.xmpp.names import (
 )
 from bridge.wire.link import Input
 from crypto.esession.conversation import Conversation, Payload, kind_of, thread_of
-from crypto.message import Assurance, Message
+from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 from crypto.xml import CLIENT, Element, MalformedXml
 
@@ -92,6 +92,9 @@ class XmppInside:
         enqueue(at, message)
         proceed(at)
         at.finish()
+
+    def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
+        """Shown in the sessions that are there; nobody else is told."""
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """A receipt for the user."""

@@ -8,7 +8,7 @@ from bridge.wire.link import Carry, Report, Trace, WakeAt
 from bridge.wire.values import Value
 from crypto.enclave.vault import Scope, Vault
 from crypto.host import Host
-from crypto.message import Message
+from crypto.message import Message, Signal
 
 Halves = Mapping[str, InsideHalf]
 """The loaded inside halves, by network."""
@@ -185,6 +185,16 @@ class HalfStep:
     def _refuse(self, contact: ContactPolicy, message: Message, code: str) -> None:
         self.trace(message.position, "refused", code)
         self.half.refused(self, contact, message.id, code)
+
+    def signal(self, contact: str, signal: Signal) -> None:
+        """Pass on what is true for a moment, under the same rule as messages."""
+        self.run.across(lambda: self._signal(contact, signal))
+
+    def _signal(self, contact: str, signal: Signal) -> None:
+        policy = self.run.contact(contact)
+        if self._permitted(policy):
+            across = self.run.half_step(self.run.other(self.half.network, policy))
+            across.half.signalled(across, policy, signal)
 
     def delivered(self, contact: str, message_id: str) -> None:
         """The half on the other side may tell the sender."""

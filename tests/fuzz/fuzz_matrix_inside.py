@@ -68,7 +68,7 @@ def _answer(request: str) -> Callable[[bytes], None]:
     return act
 
 
-ACTS = [*(_arrival(name) for name in ARRIVALS), *(_answer(request) for request in ANSWERS_ALL)]
+ACTS = [*(_arrival(name) for name in ARRIVALS), *(_answer(request) for request in ANSWERS_ALL), _arrival(names.SIGNAL)]
 
 
 def target(data: bytes) -> None:

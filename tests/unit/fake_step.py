@@ -10,7 +10,7 @@ from typing import Literal, TypeVar, cast
 
 from adapters.inside_api import AccountPolicy, AnyValue, InsideHalf
 from bridge.wire.link import Input
-from crypto.message import Message
+from crypto.message import Message, Signal
 
 T = TypeVar("T")
 
@@ -70,6 +70,7 @@ class MemoryStep:
     reports: list[tuple[str, str | None]] = field(default_factory=list)
     traces: list[tuple[int, str, str | None]] = field(default_factory=list)
     deliveries: list[tuple[str, Message]] = field(default_factory=list)
+    signals: list[tuple[str, Signal]] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     _drawn: int = 0
@@ -114,6 +115,10 @@ class MemoryStep:
     def deliver(self, contact: str, message: Message) -> None:
         """Note the message that was opened."""
         self.deliveries.append((contact, message))
+
+    def signal(self, contact: str, signal: Signal) -> None:
+        """Note the signal."""
+        self.signals.append((contact, signal))
 
     def delivered(self, contact: str, message_id: str) -> None:
         """Note the message that the network has."""

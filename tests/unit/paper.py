@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, LegStatus, Step
 from bridge.wire.link import Input
 from bridge.wire.values import Address, Code, Opaque, RequestShape, Sealed
-from crypto.message import Assurance, Message
+from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 
 
@@ -57,6 +57,10 @@ class PaperInside:
 
     def woken(self, step: Step, name: str) -> None:
         """Nothing."""
+
+    def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
+        """A note that tells which."""
+        self._note(step, contact, "signal", type(signal).__name__.lower())
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """A note to the sender."""

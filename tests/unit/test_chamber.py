@@ -13,7 +13,7 @@ from bridge.wire.link import Carry, Remember, SealedRecord, Stepped
 from bridge.wire.values import Address, Code, Sealed
 from crypto.enclave.chamber import MAX_UNCOMMITTED, Chamber, Misuse
 from crypto.enclave.register import ROW_SIZE, Register
-from crypto.message import Assurance
+from crypto.message import Assurance, Signal, Typing
 from tests.unit.paper import Count, PaperInside
 
 KEY = bytes(range(32))
@@ -501,3 +501,21 @@ def test_no_half_is_handed_anything_before_all_have_retired_their_keys(
     bench.restart()
     assert bench.restore() == "ok"
     assert heard == ["started", "refused"]
+
+
+@pytest.mark.parametrize(("require", "shown"), [("none", True), ("end-to-end", False)])
+def test_a_signal_crosses_under_the_same_rule_as_messages(
+    require: control.AssuranceName, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def typing(_self: PaperInside, step: Step, _arrival: link.Input) -> None:
+        step.signal("echo", Typing(True))
+
+    seen: list[tuple[str, Signal]] = []
+    monkeypatch.setattr(PaperInside, "arrived", typing)
+    monkeypatch.setattr(
+        LoopbackInside, "signalled", lambda _half, _step, contact, told: seen.append((contact.id, told))
+    )
+    bench = Bench(require=require)
+    bench.restore()
+    assert bench.send("anything").refused is None
+    assert seen == ([("echo", Typing(True))] if shown else [])
