@@ -190,14 +190,25 @@ def _contacts(account: AccountPolicy) -> list[ContactPolicy]:
 
 
 def _drop_lines_of_strangers(step: Step) -> None:
-    """What waited for a contact that the operator took off the map will never be sent."""
+    """What waited for an address that is off the map will never be sent: whoever still has the contact is told."""
     mapped = {contact.address for contact in _contacts(step.account)}
     for name in list(step.records.names("line/")):
-        if name.removeprefix("line/") not in mapped:
-            step.records.delete(name)
-            for waiting in list(step.records.names(f"queue/{name.removeprefix('line/')}/")):
+        address = name.removeprefix("line/")
+        if address not in mapped:
+            line = step.records.get(name, Line) or Line()
+            for waiting in list(step.records.names(f"queue/{address}/")):
+                _drop(step, line.contact, step.records.get(waiting, Queued))
                 step.records.delete(waiting)
+            step.records.delete(name)
             step.report("contact-removed")
+
+
+def _drop(step: Step, contact: str, message: Queued | None) -> None:
+    if message is None or message.notice:
+        return
+    step.trace(message.position, "refused", names.CONTACT_CHANGED)
+    if step.account.contact_by_id(contact) is not None:
+        step.failed(contact, message.message_id, names.CONTACT_CHANGED)
 
 
 def _status(records: Records, contact: ContactPolicy) -> LegStatus:

@@ -41,7 +41,7 @@ def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
         _fail(step, contact, message, QUEUE_FULL)
         return
     step.records.put(f"queue/{contact.address}/{line.next:016d}", message)
-    step.records.put(f"line/{contact.address}", replace(line, next=line.next + 1))
+    step.records.put(f"line/{contact.address}", replace(line, next=line.next + 1, contact=contact.id))
     advance(step, contact)
 
 

@@ -142,6 +142,8 @@ class Line:
 
     first: int = 0
     next: int = 0
+    contact: str = ""
+    """Whose they are, also when the contact's address is another by now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ NO_DEVICES = "no-devices"
 DEVICES_UNKNOWN = "devices-unknown"
 NO_SESSIONS = "no-sessions"
 QUEUE_FULL = "queue-full"
+CONTACT_CHANGED = "contact-changed"
 TOO_LARGE = "too-large"
 
 # ---------------------------------------------------------------- codes: failures of requests

@@ -80,6 +80,12 @@ ERRORS = {
         "The contact left the room on the other network, so your message was not passed on. "
         "Ask the contact to come back or to accept a new invitation.",
     ),
+    "contact-changed": Explanation(
+        "cancel",
+        "gone",
+        "The operator of this gateway gave this contact another address while your message waited, "
+        "so it was not passed on. Send it again if it is meant for the new address.",
+    ),
     "no-devices": Explanation(
         "cancel",
         "policy-violation",

@@ -1,6 +1,7 @@
 """Sending: what has to be there first, who is given keys and who is not, rotation, refusals."""
 
 import json
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -419,6 +420,19 @@ def test_what_waits_for_a_contact_that_was_taken_off_the_map_is_dropped() -> Non
     alice.starts(resumed=True)
     assert not [name for name in alice.step.records.held if name.startswith(("line/", "queue/"))]
     assert "contact-removed" in alice.step.codes()
+
+
+def test_what_waits_for_a_contact_whose_address_changed_is_refused_to_its_sender() -> None:
+    world, alice, _ = pair()
+    world.held = {names.KEYS_QUERY, names.ROOM_OBTAIN}
+    world.changed(BOB)
+    alice.sends("text", "m1")
+    world.settle()
+    moved = replace(alice.step.account.contacts[0], address="@bob:elsewhere.example")
+    alice.step.account = replace(alice.step.account, contacts=(moved,))
+    alice.starts(resumed=True)
+    assert alice.step.failures == [("bob", "m1", "contact-changed")]
+    assert not [name for name in alice.step.records.held if name.startswith(("line/", "queue/"))]
 
 
 def test_the_status_names_what_holds_a_leg_up() -> None:
