@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import enclave_alone
+from tests.bench import enclave_alone, negotiations
 from tests.bench.enclave_process import EnclaveProcess
 from tests.bench.whole_path import WholePath
 
@@ -102,6 +102,8 @@ def main() -> int:
     found: dict[str, float] = {}
     print("bench: the enclave alone", file=sys.stderr)
     found |= enclave(options.messages, options.negotiations)
+    print("bench: negotiations, group by group", file=sys.stderr)
+    found |= negotiations.measured(options.negotiations)
     print("bench: gateway, ledger and enclave", file=sys.stderr)
     found |= asyncio.run(whole_path(options.messages, options.idle))
     print("bench: memory by session", file=sys.stderr)
