@@ -4,6 +4,7 @@ import itertools
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
@@ -16,7 +17,14 @@ from rig.synapse import MatrixAccount, Synapse
 settings.register_profile("any-machine", deadline=None)  # a slow or busy machine breaks no property
 settings.load_profile("any-machine")
 
-BobFactory = Callable[[MatrixAccount], Awaitable[Bob]]
+
+class BobFactory(Protocol):
+    """Starts a client of Bob's."""
+
+    def __call__(self, account: MatrixAccount, *, strict: bool = False, cross_sign: bool = True) -> Awaitable[Bob]:
+        """Logged in as a new device; see `rig.bob.client.Bob.login`."""
+
+
 _numbers = itertools.count(1)
 
 
@@ -53,11 +61,11 @@ async def bob_factory(tmp_path: Path) -> AsyncIterator[BobFactory]:
     """Starts Bob's client for an account and logs it in; all are stopped at the end of the test."""
     started: list[Bob] = []
 
-    async def make(account: MatrixAccount) -> Bob:
+    async def make(account: MatrixAccount, *, strict: bool = False, cross_sign: bool = True) -> Bob:
         bob = Bob(tmp_path, f"bob{len(started)}")
         started.append(bob)
         await bob.start()
-        await bob.login(account)
+        await bob.login(account, strict=strict, cross_sign=cross_sign)
         return bob
 
     yield make

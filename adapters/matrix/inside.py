@@ -7,6 +7,7 @@ import msgspec
 from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
 from adapters.matrix import (
     inside_devices,
+    inside_identity,
     inside_olm,
     inside_own,
     inside_rooms,
@@ -24,6 +25,10 @@ from crypto.message import Assurance, Kind, Message, Signal
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import OlmError
 from crypto.records import Records
+
+_IDENTITY = frozenset(
+    {names.SIGNING_KEYS_UPLOAD, names.SIGNATURES_UPLOAD, names.ACCOUNT_DATA_PUT, names.ACCOUNT_DATA_GET}
+)
 
 
 class _DeviceLists(msgspec.Struct):
@@ -50,6 +55,7 @@ class MatrixInside:
             inside_sending.forget_sessions(step)
             inside_olm.forget_sending(step)
         _drop_lines_of_strangers(step)
+        inside_identity.proceed(step)
         inside_sending.advance_all(step)
 
     def arrived(self, step: Step, arrival: Input) -> None:
@@ -85,7 +91,11 @@ class MatrixInside:
             self._claimed(step, answer)
         elif answer.name == names.ROOM_OBTAIN:
             self._obtained(step, answer)
+        elif answer.name in _IDENTITY:
+            inside_identity.answered(step, answer)
+            inside_sending.advance_all(step)
         elif answer.name == names.KEYS_UPLOAD and inside_own.uploaded(step, answer):
+            inside_identity.proceed(step)
             inside_sending.advance_all(step)
 
     def woken(self, step: Step, name: str) -> None:
@@ -96,6 +106,9 @@ class MatrixInside:
             inside_devices.woken(step)
             inside_sending.advance_all(step)
         elif name == inside_sending.TIMER:
+            inside_sending.advance_all(step)
+        elif name == inside_identity.TIMER:
+            inside_identity.proceed(step)
             inside_sending.advance_all(step)
         elif name == inside_timeline.TIMER:
             inside_timeline.woken(step)
@@ -156,6 +169,8 @@ class MatrixInside:
         if user is not None:
             self._reconsider(step, user)
             inside_todevice.rebind(step, user)
+            if own is not None and user == own.device.user_id:
+                inside_identity.listed_again(step)
             inside_sending.advance_all(step)
 
     def _claimed(self, step: Step, answer: Input) -> None:

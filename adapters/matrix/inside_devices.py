@@ -1,6 +1,6 @@
 """Device lists of the contacts and of the user (spec: Tracking the device list for a user)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -13,6 +13,7 @@ from bridge.wire.values import Address
 from crypto.olm.canonical import decoded
 from crypto.olm.device import Device, verified_device
 from crypto.olm.errors import OlmError
+from crypto.olm.identity import Identity, require_vouched_device, verified_identity
 
 MOST_DEVICES = 200
 RETRY_MS = (5_000, 30_000, 2 * MINUTE_MS, 10 * MINUTE_MS)
@@ -21,6 +22,9 @@ TIMER = "query"
 
 class _Answer(msgspec.Struct):
     device_keys: dict[str, dict[str, object]] = {}
+    master_keys: dict[str, object] = {}
+    self_signing_keys: dict[str, object] = {}
+    user_signing_keys: dict[str, object] = {}
     failures: dict[str, object] = {}
 
 
@@ -100,7 +104,15 @@ def answered(step: Step, answer: Input, own: OwnState) -> str | None:
         return user
     devices = _devices(step, user, listed or {}, state, own)
     again = state.again
-    state = Tracked(devices=devices, known=True, outdated=again)
+    identity = _identity(step, user, parsed) if parsed is not None else None
+    state = Tracked(
+        devices=devices,
+        known=True,
+        outdated=again,
+        identity=identity,
+        claims_identity=parsed is not None and (user in parsed.master_keys or user in parsed.self_signing_keys),
+        vouched=_vouched(identity, listed or {}, devices, own) if identity is not None else (),
+    )
     step.records.put(f"user/{user}", state)
     if again:
         _query(step, user, state)
@@ -131,6 +143,37 @@ def _failed(step: Step, user: str, state: Tracked) -> None:
     step.records.put(f"user/{user}", replace(state, outdated=True, again=False, tries=state.tries + 1, retry_ms=at_ms))
     step.report("devices-unknown")
     step.wake_at(TIMER, at_ms)
+
+
+def _identity(step: Step, user: str, told: _Answer) -> Identity | None:
+    """The user's cross-signing keys, when they are there and vouch for each other."""
+    master, self_signing = told.master_keys.get(user), told.self_signing_keys.get(user)
+    if master is None or self_signing is None:
+        return None
+    try:
+        return verified_identity(user, master, self_signing, told.user_signing_keys.get(user))
+    except OlmError as error:
+        step.report(f"identity-{error.code}")
+        return None
+
+
+def _vouched(
+    identity: Identity, listed: Mapping[str, object], devices: Sequence[Device], own: OwnState
+) -> tuple[str, ...]:
+    """Which of the accepted devices, and of our own, the identity vouches for."""
+    found = []
+    mine = [own.device] if identity.user_id == own.device.user_id else []
+    for device in (*devices, *mine):
+        claimed = listed.get(device.device_id)
+        try:
+            if isinstance(claimed, dict):
+                now = verified_device(device.user_id, device.device_id, claimed)
+                if (now.ed25519, now.curve25519) == (device.ed25519, device.curve25519):
+                    require_vouched_device(identity, claimed)
+                    found.append(device.device_id)
+        except OlmError:
+            continue  # not vouched for: whoever asks will not find it here
+    return tuple(found)
 
 
 def _devices(step: Step, user: str, listed: Mapping[str, object], state: Tracked, own: OwnState) -> tuple[Device, ...]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from vodozemac import GroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_devices, inside_olm, inside_rooms
+from adapters.matrix import inside_devices, inside_identity, inside_olm, inside_rooms
 from adapters.matrix.inside_content import room_message
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent, Share
@@ -49,6 +49,9 @@ def advance(step: Step, contact: ContactPolicy) -> None:
     """Do the next thing that the waiting messages need."""
     own = own_state(step)
     if own is None or not own.published or step.records.get(f"line/{contact.address}", Line) is None:
+        return
+    if not inside_identity.settled(step):  # strict clients hide what an unsigned device sent
+        inside_identity.proceed(step)
         return
     room = inside_rooms.room_of(step, contact)
     if room is None or not room.room_id or room.problem == CONTACT_LEFT:

@@ -4,6 +4,7 @@
 |---|---|
 | `own` | OwnState |
 | `account` | vodozemac Account |
+| `identity` | IdentityState: the cross-signing keys of the account (inside_identity) |
 | `user/<mxid>` | Tracked: the devices of a contact or of the user |
 | `olm/<curve25519>` | Olm: which sessions there are with a device |
 | `olm-session/<curve25519>/<session id>` | vodozemac Session |
@@ -29,6 +30,7 @@ from dataclasses import dataclass, field
 
 from crypto.message import Kind
 from crypto.olm.device import Device, OwnDevice
+from crypto.olm.identity import Identity
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -58,6 +60,12 @@ class Tracked:
     again: bool = False
     tries: int = 0
     retry_ms: int = 0
+    identity: Identity | None = None
+    """The user's cross-signing keys, when they verify."""
+    claims_identity: bool = False
+    """Whether the server lists any cross-signing keys of the user, good or bad."""
+    vouched: tuple[str, ...] = ()
+    """Ids of the devices, our own among them, that the identity vouches for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ Arrivals (gateway to enclave; JSON bodies, hostile):
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from bridge.wire.values import Address, Public, RequestShape, Sealed
+from bridge.wire.values import Address, Opaque, Public, RequestShape, Sealed
 
 NETWORK = "matrix"
 
@@ -33,6 +33,10 @@ KEYS_CLAIM = "keys-claim"
 SEND_TO_DEVICE = "send-to-device"
 ROOM_OBTAIN = "room-obtain"
 ROOM_SEND = "room-send"
+SIGNING_KEYS_UPLOAD = "signing-keys-upload"
+SIGNATURES_UPLOAD = "signatures-upload"
+ACCOUNT_DATA_PUT = "account-data-put"
+ACCOUNT_DATA_GET = "account-data-get"
 
 REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
     {
@@ -48,6 +52,14 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
         ROOM_OBTAIN: RequestShape({"contact": Address}, {"avoid": Address}),
         # PUT /rooms/{room}/send/m.room.encrypted; `content` is the event's content; answered with the response
         ROOM_SEND: RequestShape({"room": Address, "content": Sealed}),
+        # POST /keys/device_signing/upload, proving who we are when the server asks for it
+        SIGNING_KEYS_UPLOAD: RequestShape({"body": Public}),
+        # POST /keys/signatures/upload
+        SIGNATURES_UPLOAD: RequestShape({"body": Public}),
+        # PUT /user/{user}/account_data/{type}; one of the two contents
+        ACCOUNT_DATA_PUT: RequestShape({"type": Opaque}, {"public": Public, "sealed": Sealed}),
+        # GET the same; answered with the content, or NOT_FOUND
+        ACCOUNT_DATA_GET: RequestShape({"type": Opaque}),
     }
 )
 
@@ -70,3 +82,4 @@ MALFORMED = "malformed-response"
 UNAVAILABLE = "unavailable"
 RATE_LIMITED = "rate-limited"
 LOGGED_OUT = "logged-out"
+AUTH_REQUIRED = "auth-required"

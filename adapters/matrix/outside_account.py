@@ -12,6 +12,7 @@ import msgspec
 
 from adapters.matrix import names
 from adapters.matrix.outside_login import Login, LoginFailed
+from adapters.matrix.outside_requests import http_request
 from adapters.matrix.outside_rooms import Rooms, RoomUnreadable
 from adapters.matrix.outside_signals import SignalNews
 from adapters.matrix.outside_sync import (
@@ -117,7 +118,9 @@ class MatrixAccount:
             if self._poll is not None and self._wrongly_excluded():
                 self._poll.cancel()
             return self._noted(outcome)
-        method, path, body = _http(request.request, request.key, values)
+        if request.request == names.SIGNING_KEYS_UPLOAD:
+            return self._noted(await self.login.authorised("/keys/device_signing/upload", values["body"]))
+        method, path, body = http_request(request.request, request.key, values, self.server.user)
         reply = await self.server.request(method, path, body)
         if reply.status == OVERSIZE and request.request in (names.KEYS_QUERY, names.KEYS_CLAIM):
             return Outcome(names.TOO_LARGE)  # it would be as large the next time
@@ -348,18 +351,3 @@ def _concerns(event: Event, user: str) -> bool:
 
 def _joins(event: Event, user: str) -> bool:
     return _concerns(event, user) and membership(event) == "join"
-
-
-def _http(request: str, key: str, values: dict[str, Any]) -> tuple[str, str, bytes]:
-    """Method, path and body of a request. The key is its transaction id, so a repetition has no second effect."""
-    if request == names.ROOM_SEND:
-        room = quote(values["room"], safe="")
-        return "PUT", f"/rooms/{room}/send/m.room.encrypted/{quote(key, safe='')}", values["content"]
-    if request == names.SEND_TO_DEVICE:
-        return "PUT", f"/sendToDevice/m.room.encrypted/{quote(key, safe='')}", values["body"]
-    if request == names.KEYS_UPLOAD:
-        return "POST", "/keys/upload", values["body"]
-    if request == names.KEYS_CLAIM:
-        return "POST", "/keys/claim", b'{"one_time_keys":' + values["keys"] + b',"timeout":10000}'
-    assert request == names.KEYS_QUERY
-    return "POST", "/keys/query", json.dumps({"device_keys": {values["user"]: []}, "timeout": 10000}).encode()

@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from adapters.matrix.transport import Homeserver, Reply, nio, retry_after_s
-from adapters.outside_api import Edge
+import msgspec
+
+from adapters.matrix.names import AUTH_REQUIRED
+from adapters.matrix.transport import Homeserver, Reply, nio, outcome_of, retry_after_s
+from adapters.outside_api import Edge, Outcome
 
 TOKEN_MARK = "token"  # noqa: S105 - the name of a mark
 DEVICE_MARK = "device"
 DEVICE_NAME = "Lockgate"
+PASSWORD = "m.login.password"  # noqa: S105 - the name of a flow
 
 
 class LoginFailed(Exception):
@@ -54,6 +59,25 @@ class Login:
         if not soft:
             await self.edge.set_mark(self.account, DEVICE_MARK, "")
 
+    async def authorised(self, path: str, body: bytes) -> Outcome:
+        """POST something for which a server may want the password once more (spec: User-Interactive Authentication)."""
+        reply = await self.server.request("POST", path, body)
+        asked = reply.object() if reply.status == HTTPStatus.UNAUTHORIZED else None
+        if asked is None or not isinstance(asked.get("flows"), list):
+            return outcome_of(reply)
+        password = self.credentials.get("password")
+        if not password or not any(_is_password(flow) for flow in asked["flows"]):
+            return Outcome(AUTH_REQUIRED)
+        auth = {
+            "type": PASSWORD,
+            "identifier": {"type": "m.id.user", "user": self.server.user},
+            "password": password,
+            "session": asked.get("session"),
+        }
+        whole = msgspec.json.encode({**msgspec.json.decode(body), "auth": auth})
+        again = await self.server.request("POST", path, whole)
+        return Outcome(AUTH_REQUIRED) if again.status == HTTPStatus.UNAUTHORIZED else outcome_of(again)
+
     def _whoami(self, reply: Reply) -> str | None:
         told = reply.object() if reply.ok else None
         if told is None or told.get("user_id") != self.server.user:
@@ -66,7 +90,7 @@ class Login:
         if not password:
             raise LoginFailed(final=True)
         request: dict[str, Any] = {
-            "type": "m.login.password",
+            "type": PASSWORD,
             "identifier": {"type": "m.id.user", "user": self.server.user},
             "password": password,
             "initial_device_display_name": DEVICE_NAME,
@@ -94,3 +118,7 @@ class Login:
             final=status in ("M_FORBIDDEN", "M_USER_DEACTIVATED", "M_INVALID_USERNAME"),
             retry_after_s=delay / 1000 if isinstance(delay, int | float) else None,
         )
+
+
+def _is_password(flow: object) -> bool:
+    return isinstance(flow, dict) and flow.get("stages") == [PASSWORD]

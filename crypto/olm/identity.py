@@ -69,6 +69,15 @@ def vouched_device(own: OwnIdentity, device_keys: Mapping[str, object]) -> dict[
     return _signed(own, SELF_SIGNING, bare)
 
 
+def with_signatures(device_keys: Mapping[str, object], signed: Mapping[str, object]) -> dict[str, object]:
+    """The device's keys with the signatures of both objects. Raises Malformed."""
+    merged: dict[str, object] = {}
+    for value in (device_keys, signed):
+        for user_id, by_key in _mapping(value.get("signatures")).items():
+            merged[user_id] = {**_mapping(merged.get(user_id, {})), **_mapping(by_key)}
+    return {**device_keys, "signatures": merged}
+
+
 def vouched_master(own: OwnIdentity, peer: "Identity") -> dict[str, object]:
     """The master key of somebody else, signed by the user-signing key: the user verified that person."""
     bare = _plain_key(peer.user_id, MASTER, peer.master)

@@ -13,11 +13,12 @@ for (const level of ["log", "info", "debug", "warn", "trace"]) {
 const sdk = await import("matrix-js-sdk");
 const { logger } = await import("matrix-js-sdk/lib/logger.js");
 const { ClientEvent, RoomEvent, MatrixEventEvent, EventType } = sdk;
-const { OnlySignedDevicesIsolationMode, AllDevicesIsolationMode } = await import("matrix-js-sdk/lib/crypto-api/index.js");
+const { OnlySignedDevicesIsolationMode, AllDevicesIsolationMode, decodeRecoveryKey } = await import("matrix-js-sdk/lib/crypto-api/index.js");
 logger.setLevel?.(process.env.BOB_LOG ?? "warn");
 
 let client = null;
 let password = null;
+let storageKey = null; // opens the secret storage, once it is known
 const lanes = new Map(); // room -> promise chain that keeps the order of the timeline
 const SHIELDS = ["none", "grey", "red"];
 
@@ -127,6 +128,9 @@ const commands = {
             userId: session.user_id,
             deviceId: session.device_id,
             timelineSupport: false,
+            cryptoCallbacks: {
+                getSecretStorageKey: async ({ keys }) => (storageKey === null ? null : [Object.keys(keys)[0], storageKey]),
+            },
         });
         await client.initRustCrypto({ useIndexedDB: false });
         if (command.strict) client.getCrypto().setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
@@ -203,6 +207,28 @@ const commands = {
         return {};
     },
     bootstrap_cross_signing: bootstrapCrossSigning,
+    async make_secret_storage() {
+        const made = await client.getCrypto().createRecoveryKeyFromPassphrase();
+        storageKey = made.privateKey;
+        await client.getCrypto().bootstrapSecretStorage({ createSecretStorageKey: async () => made });
+        return { recovery_key: made.encodedPrivateKey };
+    },
+    async recover_identity(command) {
+        storageKey = decodeRecoveryKey(command.recovery_key);
+        await client.getCrypto().userHasCrossSigningKeys(client.getUserId(), true); // the public ones, first
+        await client.getCrypto().bootstrapCrossSigning({});
+        const status = await client.getCrypto().getCrossSigningStatus();
+        return { ready: await client.getCrypto().isCrossSigningReady(), status };
+    },
+    async identity(command) {
+        const status = await client.getCrypto().getUserVerificationStatus(command.user);
+        const device = command.device && (await client.getCrypto().getDeviceVerificationStatus(command.user, command.device));
+        return {
+            verified: status.isCrossSigningVerified(),
+            was_verified: status.wasCrossSigningVerified(),
+            device_signed: device ? device.signedByOwner : null,
+        };
+    },
     async quit() {
         setTimeout(() => process.exit(0), 20);
         return {};

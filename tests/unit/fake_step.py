@@ -144,7 +144,7 @@ class MemoryStep:
             dict(self.records.held),
             {
                 name: list(cast(list[object], getattr(self, name)))
-                for name in ("carries", "reports", "traces", "deliveries", "done", "failures")
+                for name in ("carries", "reports", "traces", "deliveries", "signals", "done", "failures")
             },
         )
         self.position += 1

@@ -8,7 +8,7 @@ from typing import Any, cast
 from adapters.inside_api import AccountPolicy, ContactPolicy
 from adapters.matrix import names
 from adapters.matrix.inside import MatrixInside
-from bridge.wire.values import Address, Public, Sealed
+from bridge.wire.values import Address, Opaque, Public, Sealed
 from crypto.message import Assurance, Message
 from tests.unit.fake_step import Carried, MemoryRecords, MemoryStep
 
@@ -81,6 +81,8 @@ class World:
     device_keys: dict[str, dict[str, JSON]] = field(default_factory=lambda: defaultdict(dict))
     one_time: dict[tuple[str, str], dict[str, JSON]] = field(default_factory=lambda: defaultdict(dict))
     fallback: dict[tuple[str, str], dict[str, JSON]] = field(default_factory=dict)
+    identities: dict[str, JSON] = field(default_factory=dict)
+    account_data: dict[tuple[str, str], JSON] = field(default_factory=dict)
     encryption: JSON | None = field(default_factory=lambda: {"algorithm": "m.megolm.v1.aes-sha2"})
     members: dict[str, str] = field(default_factory=lambda: {ALICE: "join", BOB: "join"})
     room_id: str = "!Room:one.example"
@@ -142,7 +144,8 @@ class World:
             machine.answered(carried, b"", self.failing[carried.request])
             return
         handler = getattr(self, "_" + carried.request.replace("-", "_"))
-        machine.answered(carried, handler(machine, carried))
+        body = handler(machine, carried)
+        machine.answered(carried, body or {}, "ok" if body is not None else names.NOT_FOUND)
 
     def sent(self, user: str, request: str) -> list[Carried]:
         """The requests of that name that the user's machines made."""
@@ -161,7 +164,34 @@ class World:
 
     def _keys_query(self, machine: Machine, carried: Carried) -> JSON:
         user = cast(Address, carried.values["user"]).v
-        return {"device_keys": {user: dict(self.device_keys[user])}, "failures": {}}
+        answer: JSON = {"device_keys": {user: dict(self.device_keys[user])}, "failures": {}}
+        for name, key in self.identities.get(user, {}).items():
+            if name != "user_signing_key" or user == machine.user:
+                answer[f"{name}s"] = {user: key}
+        return answer
+
+    def _signing_keys_upload(self, machine: Machine, carried: Carried) -> JSON:
+        self.identities[machine.user] = json.loads(cast(Public, carried.values["body"]).v)
+        self.changed(machine.user)
+        return {}
+
+    def _signatures_upload(self, machine: Machine, carried: Carried) -> JSON:
+        for user, devices in json.loads(cast(Public, carried.values["body"]).v).items():
+            for device_id, signed in devices.items():
+                kept = self.device_keys[user][device_id]
+                for signer, signatures in signed["signatures"].items():
+                    kept["signatures"].setdefault(signer, {}).update(signatures)
+            self.changed(user)
+        return {"failures": {}}
+
+    def _account_data_put(self, machine: Machine, carried: Carried) -> JSON:
+        value = carried.values.get("sealed") or carried.values.get("public")
+        kind = cast(Opaque, carried.values["type"]).v
+        self.account_data[machine.user, kind] = json.loads(cast(Sealed, value).v)
+        return {}
+
+    def _account_data_get(self, machine: Machine, carried: Carried) -> JSON | None:
+        return self.account_data.get((machine.user, cast(Opaque, carried.values["type"]).v))
 
     def _keys_claim(self, machine: Machine, carried: Carried) -> JSON:
         answer: JSON = {}

@@ -1,0 +1,73 @@
+"""The account's identity against a real Synapse, with matrix-js-sdk as the judge of it."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from adapters.matrix.inside_identity import shown_recovery_key, state_of
+from rig.synapse import Synapse
+from tests.conftest import BobFactory
+from tests.interop.matrix_gateway import MatrixGateway, until
+
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
+
+
+@pytest_asyncio.fixture
+async def gateways() -> AsyncIterator[list[MatrixGateway]]:
+    """Gateways that are stopped at the end."""
+    made: list[MatrixGateway] = []
+    yield made
+    for gateway in made:
+        await gateway.stop()
+
+
+async def test_a_client_that_shuts_out_unsigned_devices_talks_both_ways_and_shows_no_shield(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> None:
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    bob = await bob_factory(account, strict=True)
+    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
+    gateways.append(one)
+    await one.start()
+    await until(lambda: state_of(one.step).stored)
+    for number in range(5):
+        one.send(f"from Alice {number}", f"a{number}")
+    seen = await bob.wait_messages(5)
+    assert [(message.body, message.shield) for message in seen] == [(f"from Alice {n}", "none") for n in range(5)]
+    assert not bob.undecryptable
+    room = await bob.joined_room(inviter=alice.user_id)
+    for number in range(5):
+        await bob.send(room, f"from Bob {number}")
+    await until(lambda: len(one.texts) == 5)
+    assert one.texts == [f"from Bob {number}" for number in range(5)]
+    device = one.marks["device"]
+    assert (await bob.ask("identity", user=alice.user_id, device=device))["device_signed"] is True
+
+
+async def test_the_recovery_key_opens_the_identity_for_the_owners_own_client(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> None:
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
+    gateways.append(one)
+    await one.start()
+    await until(lambda: state_of(one.step).stored)
+    written = shown_recovery_key(one.step)
+    element = await bob_factory(alice, cross_sign=False)
+    found = await element.ask("recover_identity", recovery_key=written)
+    assert found["ready"] is True
+    assert all(found["status"]["privateKeysCachedLocally"].values())
+
+
+async def test_an_identity_that_another_client_made_is_left_alone(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> None:
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    element = await bob_factory(alice)
+    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
+    gateways.append(one)
+    await one.start()
+    await until(lambda: state_of(one.step).elsewhere)
+    assert state_of(one.step).own is None
+    assert (await element.ask("identity", user=alice.user_id, device=element.device_id))["device_signed"] is True
