@@ -10,6 +10,7 @@ from adapters.matrix import (
     inside_identity,
     inside_olm,
     inside_own,
+    inside_peers,
     inside_rooms,
     inside_sending,
     inside_signals,
@@ -136,8 +137,13 @@ class MatrixInside:
         return [_status(records, contact) for contact in _contacts(account)]
 
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
-        """There is no identity to decide on before devices are cross-signed."""
-        return "unsupported"
+        """`verify`: the contact's identity was compared. `approve`: a new one is taken. `distrust`: forget both."""
+        code = inside_peers.decided(step, contact, decision)
+        if code == "ok":
+            inside_sending.reconsider(step, contact)
+            inside_timeline.reconsider(step, contact)
+            inside_sending.advance(step, contact)
+        return code
 
     # ---------------------------------------------------------------- one arrival or answer
     def _device(self, step: Step, arrival: Input) -> None:
@@ -167,8 +173,13 @@ class MatrixInside:
         own = inside_own.own_state(step)
         user = inside_devices.answered(step, answer, own) if own is not None else None
         if user is not None:
+            contact = step.account.contact_by_address("matrix", user)
+            if contact is not None:
+                inside_peers.listed(step, contact)
             self._reconsider(step, user)
             inside_todevice.rebind(step, user)
+            if contact is not None:
+                inside_timeline.reconsider(step, contact)
             if own is not None and user == own.device.user_id:
                 inside_identity.listed_again(step)
             inside_sending.advance_all(step)
@@ -235,6 +246,8 @@ def _status(records: Records, contact: ContactPolicy) -> LegStatus:
     state = "active" if out is not None and out.ready_until_ms else "preparing" if waiting else "none"
     if room is not None and room.problem is not None:
         state = room.problem
+    elif room is not None and room.room_id and not room.joined_ms:
+        state = "invited"
     return LegStatus(
         contact=contact.id,
         network=names.NETWORK,

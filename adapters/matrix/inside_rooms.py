@@ -20,6 +20,7 @@ MOST_ROTATION_MS = 4 * DEFAULT_ROTATION_MS
 MOST_ROTATION_MESSAGES = 10_000
 """A room may ask for less, down to one hour and one message, and for more up to these."""
 EARLIER_ROOMS = 8
+JOIN_PAUSE_MS = 2_000
 _ROOM_ID = re.compile(r"![^\x00-\x20\x7f]{1,254}")
 
 
@@ -84,12 +85,29 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
         ),
         obtaining=before.obtaining,
         earlier=tuple(name for name in earlier if name != state.room_id),
+        joined_ms=_joined_ms(step, contact, before, state),
     )
     if room != before:
         step.records.put(f"room/{contact.address}", room)
     if problem is not None and problem != before.problem:
         step.report(problem, contact.id)
     return contact
+
+
+def ready_ms(room: Room) -> int | None:
+    """When what is sent into the room can be read by a strict client of the contact; None before they joined.
+
+    Who joins asks for our keys then. matrix-js-sdk 43 hides for good what it decrypts before it has the answer.
+    """
+    return None if not room.joined_ms else room.joined_ms + JOIN_PAUSE_MS if room.joined_ms > 1 else 0
+
+
+def _joined_ms(step: Step, contact: ContactPolicy, before: Room, state: RoomArrival) -> int:
+    if state.members.get(contact.address) != "join":
+        return 0
+    if before.room_id != state.room_id:
+        return 1
+    return before.joined_ms or step.now_ms()
 
 
 def obtained(step: Step, answer: Input) -> tuple[ContactPolicy, str | None] | None:

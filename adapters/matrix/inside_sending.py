@@ -9,11 +9,12 @@ from dataclasses import replace
 from vodozemac import GroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_devices, inside_identity, inside_olm, inside_rooms
+from adapters.matrix import inside_identity, inside_olm, inside_recipients, inside_rooms
 from adapters.matrix.inside_content import room_message
 from adapters.matrix.inside_own import own_state
-from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent, Share
-from adapters.matrix.names import CONTACT_LEFT, DEVICES_UNKNOWN, NO_DEVICES, NO_SESSIONS, QUEUE_FULL, ROOM_SEND
+from adapters.matrix.inside_recipients import SHARED_AT_ONCE, share_of
+from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent
+from adapters.matrix.names import CONTACT_LEFT, NO_SESSIONS, QUEUE_FULL, ROOM_SEND
 from bridge.wire.link import Input
 from bridge.wire.values import Address, Sealed
 from crypto.olm.device import Device
@@ -21,7 +22,6 @@ from crypto.olm.errors import OlmError
 from crypto.olm.group import ROOM_KEY, encrypted_event, room_key_content
 from crypto.olm.pairwise import encrypted_for
 
-SHARED_AT_ONCE = 50
 MOST_WAITING = 1_000
 SENT_AT_ONCE = 512 << 10
 """Octets of waiting messages that are sent in one step: its effects must fit one frame."""
@@ -58,8 +58,10 @@ def advance(step: Step, contact: ContactPolicy) -> None:
         inside_rooms.obtain(step, contact)
     elif room.problem is not None:
         fail_line(step, contact, room.problem)
-    else:
+    elif (ready_ms := inside_rooms.ready_ms(room)) is not None and ready_ms <= step.now_ms():
         _advance_devices(step, contact, own, room)
+    elif ready_ms is not None:
+        step.wake_at(TIMER, ready_ms)
 
 
 def advance_all(step: Step) -> None:
@@ -136,20 +138,27 @@ def _ready(step: Step, contact: ContactPolicy) -> Outbound | None:
 
 
 def _advance_devices(step: Step, contact: ContactPolicy, own: OwnState, room: Room) -> None:
-    theirs = inside_devices.current_devices(step, contact.address)
-    others = inside_devices.current_devices(step, own.device.user_id)
-    if theirs is None or others is None:
-        if inside_devices.given_up(step, contact.address) or inside_devices.given_up(step, own.device.user_id):
-            fail_line(step, contact, DEVICES_UNKNOWN)
+    found = inside_recipients.of(step, contact, own)
+    if found is None:
         return
-    if not theirs:
-        fail_line(step, contact, NO_DEVICES)
+    if isinstance(found, inside_recipients.Nobody):
+        if found.held:
+            _hold(step, contact, found.code)
+        else:
+            fail_line(step, contact, found.code)
         return
-    recipients = (*theirs, *others)
+    _advance_session(step, contact, own, room, found)
+
+
+def _advance_session(
+    step: Step, contact: ContactPolicy, own: OwnState, room: Room, found: inside_recipients.Recipients
+) -> None:
+    recipients = found.served
     out = _session_for(step, contact, room, recipients)
     if out.sharing is not None:
         return
-    missing = [device for device in recipients if _share(device) not in out.shared]
+    out = inside_recipients.withhold(step, contact, own, out, found.excluded)
+    missing = [device for device in recipients if share_of(device) not in out.shared]
     if _advance_sessions(step, missing):
         return
     reachable = [d for d in missing if inside_olm.sending_session(step, d.curve25519) is not None]
@@ -164,6 +173,15 @@ def _advance_devices(step: Step, contact: ContactPolicy, own: OwnState, room: Ro
         out = replace(out, ready_until_ms=until_ms, most_messages=room.rotation_messages)
         step.records.put(f"out/{contact.address}", out)
         _empty_line(step, contact, own, out)
+
+
+def _hold(step: Step, contact: ContactPolicy, reason: str) -> None:
+    """What waits goes on waiting, for a decision of the operator's."""
+    line = step.records.get(f"line/{contact.address}", Line) or Line()
+    for number in range(line.first, line.next):
+        message = step.records.get(f"queue/{contact.address}/{number:016d}", Queued)
+        if message is not None and not message.notice:
+            _trace(step, message.position, "parked", reason)
 
 
 def _advance_sessions(step: Step, missing: list[Device]) -> bool:
@@ -184,7 +202,7 @@ def _session_for(step: Step, contact: ContactPolicy, room: Room, recipients: tup
     out = step.records.get(f"out/{contact.address}", Outbound)
     session = step.records.get(f"out-session/{contact.address}", GroupSession)
     now_ms = step.now_ms()
-    present = {_share(device) for device in recipients}
+    present = {share_of(device) for device in recipients}
     if (
         out is not None
         and session is not None
@@ -213,12 +231,8 @@ def _share_session(step: Step, contact: ContactPolicy, own: OwnState, out: Outbo
         contents.append((device, encrypted_for(session, own.device, device, ROOM_KEY, key)))
         inside_olm.keep_session(step, device.curve25519, session, used=False)
     sharing = inside_olm.send_to_devices(step, contents)
-    pending = tuple(_share(device) for device in devices)
+    pending = tuple(share_of(device) for device in devices)
     step.records.put(f"out/{contact.address}", replace(out, sharing=sharing, pending=pending))
-
-
-def _share(device: Device) -> Share:
-    return Share(device.user_id, device.device_id, device.curve25519)
 
 
 # ---------------------------------------------------------------- the messages themselves

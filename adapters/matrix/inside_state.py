@@ -119,6 +119,8 @@ class Room:
     obtaining: str | None = None
     earlier: tuple[str, ...] = ()
     """Rooms that were used before: what arrives in them is still taken."""
+    joined_ms: int = 0
+    """Since when the contact is in it; 1: since before we looked, 0: invited only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class Outbound:
     pending: tuple[Share, ...] = ()
     ready_until_ms: int = 0
     most_messages: int = 0
+    withheld: tuple[Share, ...] = ()
+    """Who was told that they are not given it."""
 
 
 @dataclass(frozen=True, slots=True)

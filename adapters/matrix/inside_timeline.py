@@ -7,9 +7,10 @@ import msgspec
 from vodozemac import InboundGroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_rooms
+from adapters.matrix import inside_peers, inside_rooms
 from adapters.matrix.inside_content import EVENT_ID, received_message
 from adapters.matrix.inside_state import HOUR_MS, Forgotten, Inbound, Mark, Opening, Parked, Seen
+from adapters.matrix.names import IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
@@ -22,11 +23,20 @@ OPENED_AT_ONCE = 1 << 20
 """Octets of parked events that are opened in one step: its effects must fit one frame."""
 TIMER = "parked"
 MOST_FORGOTTEN = 2_000
+DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, "unsigned-device"})
 _SESSION_ID = 43
 SESSIONS_KEPT = 32
 SESSIONS_KEPT_MS = 7 * 24 * HOUR_MS
 SESSIONS_MOST = 500
 """The newest sessions of a contact are kept, and all that came within this time, up to the most."""
+
+
+class Disbelieved(Exception):
+    """The event may be genuine, but its device is not one that the policy lets speak for the contact."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the device is not believed")
+        self.reason = reason
 
 
 class EventArrival(msgspec.Struct):
@@ -67,6 +77,17 @@ def key_arrived(step: Step, user: str, session_id: str) -> None:
     """A session came: open what was parked for it, in order; make room by forgetting the oldest sessions."""
     _open_parked(step, user, session_id, after="")
     _forget_oldest(step, user)
+
+
+def reconsider(step: Step, contact: ContactPolicy) -> None:
+    """Who is believed may have changed: look again at what was parked for that."""
+    sessions: dict[str, None] = {}
+    for name in list(step.records.names(f"parked/{contact.address}/")):
+        parked = step.records.get(name, Parked)
+        if parked is not None and parked.reason in DISBELIEF:
+            sessions[name.removeprefix(f"parked/{contact.address}/")[:_SESSION_ID]] = None
+    for session_id in sessions:
+        _open_parked(step, contact.address, session_id, after="")
 
 
 def woken(step: Step) -> None:
@@ -127,6 +148,8 @@ def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event:
         opened = _opened(step, contact, arrival.room_id, event, sealed)
     except Undecryptable as error:
         reason = "no-key" if step.records.get(_of(contact, sealed), Inbound) is None else error.code
+    except Disbelieved as error:
+        reason = error.reason
     else:
         if opened is not None:
             _deliver(step, contact, event, opened, step.position)
@@ -147,6 +170,9 @@ def _opened(
         raise Undecryptable
     if origin.room_id != room_id:
         raise WrongParty
+    disbelief = inside_peers.believed(step, contact, origin.device_id)
+    if disbelief is not None:
+        raise Disbelieved(disbelief)
     opened = opened_event(session, sealed, room_id)
     name = f"seen/{contact.address}/{sealed.session_id}/{opened.index // CHUNK}"
     seen = step.records.get(name, Seen) or Seen()
@@ -198,6 +224,8 @@ def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> Non
             _deliver(step, contact, event, opened, parked.position)
     except Undecryptable as error:
         step.records.put(name, replace(parked, reason=error.code))
+    except Disbelieved as error:
+        step.records.put(name, replace(parked, reason=error.reason))
     except OlmError as error:
         step.records.delete(name)
         step.report(f"event-{error.code}", contact.id)

@@ -31,6 +31,7 @@ KEYS_UPLOAD = "keys-upload"
 KEYS_QUERY = "keys-query"
 KEYS_CLAIM = "keys-claim"
 SEND_TO_DEVICE = "send-to-device"
+SEND_WITHHELD = "send-withheld"
 ROOM_OBTAIN = "room-obtain"
 ROOM_SEND = "room-send"
 SIGNING_KEYS_UPLOAD = "signing-keys-upload"
@@ -48,6 +49,8 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
         KEYS_CLAIM: RequestShape({"keys": Public}),
         # PUT /sendToDevice/m.room.encrypted; `body` is the whole request
         SEND_TO_DEVICE: RequestShape({"body": Sealed}),
+        # PUT /sendToDevice/m.room_key.withheld; `body` is the whole request, which says nothing secret
+        SEND_WITHHELD: RequestShape({"body": Public}),
         # find or make the encrypted direct room with the contact, not `avoid`; answered with a `room` arrival's body
         ROOM_OBTAIN: RequestShape({"contact": Address}, {"avoid": Address}),
         # PUT /rooms/{room}/send/m.room.encrypted; `content` is the event's content; answered with the response
@@ -72,6 +75,9 @@ DEVICES_UNKNOWN = "devices-unknown"
 NO_SESSIONS = "no-sessions"
 QUEUE_FULL = "queue-full"
 CONTACT_CHANGED = "contact-changed"
+NOT_CROSS_SIGNED = "not-cross-signed"
+NOT_VERIFIED = "identity-not-verified"
+IDENTITY_CHANGED = "identity-changed"
 TOO_LARGE = "too-large"
 
 # ---------------------------------------------------------------- codes: failures of requests

@@ -29,6 +29,7 @@ class MatrixGateway:
     arrivals: list[tuple[str, bytes]] = field(default_factory=list)
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
     _lanes: dict[str, asyncio.Queue[Carried]] = field(default_factory=dict)
+    _timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -50,6 +51,9 @@ class MatrixGateway:
     async def stop(self) -> None:
         """Disconnect; what is under way in the lanes is tried again by the next start."""
         await self.outside.close()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -64,6 +68,17 @@ class MatrixGateway:
                 self._lanes[carried.lane] = asyncio.Queue()
                 self._tasks.append(asyncio.create_task(self._lane(self._lanes[carried.lane])))
             self._lanes[carried.lane].put_nowait(carried)
+        wakes, self.step.wakes = self.step.wakes, {}
+        for name, at_ms in wakes.items():
+            if name in self._timers:
+                self._timers.pop(name).cancel()
+            delay_s = max(0, at_ms - self.step.now) / 1000
+            self._timers[name] = asyncio.get_running_loop().call_later(delay_s, self._wake, name, at_ms)
+
+    def _wake(self, name: str, at_ms: int) -> None:
+        self._timers.pop(name, None)
+        self.step.now = max(self.step.now, at_ms)
+        self.commit(lambda: self.inside.woken(self.step, name))
 
     async def _lane(self, lane: "asyncio.Queue[Carried]") -> None:
         while True:

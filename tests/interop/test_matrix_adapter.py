@@ -126,22 +126,34 @@ async def test_a_new_device_of_the_contact_reads_and_a_logged_out_one_is_shut_ou
     first = await bob_factory(account)
     one.send("for the first", "a0")
     await first.wait_messages(1)
-    second = await bob_factory(account)
+    written = (await first.ask("make_secret_storage"))["recovery_key"]
+    second = await bob_factory(account, cross_sign=False)
     await until(lambda: "device-new" in one.step.codes())
-    one.send("for both", "a1")
+    one.send("not for a device that is not signed", "a1")
     await first.wait_messages(2)
+    assert (await second.ask("recover_identity", recovery_key=written))["ready"] is True
+    await until(lambda: len(_vouched(one, account.user_id)) == 2)
+    one.send("for both", "a2")
+    await first.wait_messages(3)
     await second.wait_until(
         lambda: "for both" in [message.body for message in second.messages], timeout_s=30, what="the text"
     )
+    assert "key-withheld-from" in one.step.codes()
+    assert [message.body for message in second.messages] == ["for both"]
     shared = one.step.records.get(f"out/{account.user_id}", Outbound)
     await second.ask("logout")
     await until(lambda: len(_devices(one, account.user_id)) == 1)
-    one.send("for the first again", "a2")
-    await first.wait_messages(3)
+    one.send("for the first again", "a3")
+    await first.wait_messages(4)
     rotated = one.step.records.get(f"out/{account.user_id}", Outbound)
     assert shared is not None
     assert rotated is not None
     assert rotated.session_id != shared.session_id
+
+
+def _vouched(gateway: MatrixGateway, user: str) -> tuple[str, ...]:
+    state = gateway.step.records.get(f"user/{user}", Tracked)
+    return state.vouched if state is not None else ()
 
 
 def _devices(gateway: MatrixGateway, user: str) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
+from adapters.inside_api import ContactPolicy
 from adapters.matrix.inside_identity import shown_recovery_key, state_of
 from rig.synapse import Synapse
 from tests.conftest import BobFactory
@@ -71,3 +72,34 @@ async def test_an_identity_that_another_client_made_is_left_alone(
     await until(lambda: state_of(one.step).elsewhere)
     assert state_of(one.step).own is None
     assert (await element.ask("identity", user=alice.user_id, device=element.device_id))["device_signed"] is True
+
+
+async def test_messages_are_held_when_the_contacts_identity_is_reset_and_pass_once_that_is_approved(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> None:
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    first = await bob_factory(account)
+    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
+    gateways.append(one)
+    await one.start()
+    one.send("before", "a0")
+    await first.wait_messages(1)
+    second = await bob_factory(account)  # it has no recovery key: it resets the identity
+    await until(lambda: "identity-changed" in one.step.codes())
+    one.send("held", "a1")
+    room = (await second.rooms())[0]["room"]
+    await second.send(room, "from the new identity")
+    await until(lambda: any(trace[2] == "identity-changed" for trace in one.step.traces))
+    assert one.texts == []
+    assert not one.step.failures
+    contact = one.step.account.contacts[0]
+    one.commit(lambda: approve(one, contact))
+    await second.wait_until(
+        lambda: "held" in [message.body for message in second.messages], timeout_s=30, what="what was held"
+    )
+    await until(lambda: one.texts == ["from the new identity"])
+
+
+def approve(gateway: MatrixGateway, contact: ContactPolicy) -> None:
+    """The operator's decision."""
+    assert gateway.inside.trust(gateway.step, contact, "approve") == "ok"

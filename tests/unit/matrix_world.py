@@ -8,6 +8,7 @@ from typing import Any, cast
 from adapters.inside_api import AccountPolicy, ContactPolicy
 from adapters.matrix import names
 from adapters.matrix.inside import MatrixInside
+from adapters.matrix.inside_identity import IdentityState, state_of
 from bridge.wire.values import Address, Opaque, Public, Sealed
 from crypto.message import Assurance, Message
 from tests.unit.fake_step import Carried, MemoryRecords, MemoryStep
@@ -97,11 +98,15 @@ class World:
     waiting: list[tuple[Machine, Carried]] = field(default_factory=list)
     log: list[tuple[str, Carried]] = field(default_factory=list)
 
-    def join(self, user: str, device: str, *contacts: str) -> Machine:
-        """A new machine, logged in."""
+    def join(self, user: str, device: str, *contacts: str, signed: bool = True) -> Machine:
+        """A new machine, logged in. Not `signed`: its owner's identity does not vouch for it."""
         half = MatrixInside()
         step = MemoryStep(policy(user, *contacts), MemoryRecords(), seed=f"{user}{device}", half=half)
         machine = self.machines[user, device] = Machine(step, half, user, device)
+        elder = next((m for (owner, _), m in self.machines.items() if owner == user and m is not machine), None)
+        if elder is not None and signed:  # the owner's devices share an identity
+            shared = state_of(elder.step)
+            step.records.put("identity", IdentityState(shared.own, published=True, stored=True))
         machine.starts(resumed=True)
         machine.arrives(names.DEVICE, {"user_id": user, "device_id": device})
         machine.arrives(names.KEYS, {"device_one_time_keys_count": {}, "full": True})
@@ -152,6 +157,18 @@ class World:
         return [carried for name, carried in self.log if name == user and carried.request == request]
 
     # ---------------------------------------------------------------- requests
+    def _send_withheld(self, machine: Machine, carried: Carried) -> JSON:
+        body = json.loads(cast(Public, carried.values["body"]).v)
+        for user, devices in body["messages"].items():
+            for device, content in devices.items():
+                target = self.machines.get((user, device))
+                if target is not None:
+                    event = {"type": "m.room_key.withheld", "sender": machine.user, "content": content}
+                    self.to_device.append((target, event))
+        if not self.to_device_held:
+            self.flush_to_device()
+        return {}
+
     def _keys_upload(self, machine: Machine, carried: Carried) -> JSON:
         body = json.loads(cast(Public, carried.values["body"]).v)
         where = (machine.user, machine.device)

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from vodozemac import GroupSession
 
-from adapters.matrix import names
+from adapters.matrix import inside_rooms, names
 from adapters.matrix.inside_state import HOUR_MS, Outbound
 from bridge.wire.values import Address, Public
 from crypto.enclave.statecodec import decoded, encoded
@@ -137,11 +137,36 @@ def test_a_contact_that_left_gets_a_new_room() -> None:
     world.room_id, world.members[BOB] = "!New:one.example", "invite"
     alice.sends("text")
     world.settle()
+    assert len(world.sent(ALICE, names.ROOM_SEND)) == 0  # who is only invited cannot know our keys yet
+    world.members[BOB] = "join"
+    world.tell_room()
+    alice.step.now += inside_rooms.JOIN_PAUSE_MS
+    alice.wakes("line")
+    world.settle()
     request = world.sent(ALICE, names.ROOM_OBTAIN)[-1]
     assert request.values["avoid"] == Address(v="!Room:one.example")
     assert cast(Address, world.sent(ALICE, names.ROOM_SEND)[-1].values["room"]).v == "!New:one.example"
     assert not alice.step.failures
-    assert bob.step.deliveries == []
+    assert bob.texts() == ["text"]
+
+
+def test_messages_wait_until_the_contact_has_joined_and_had_time_to_learn_our_keys() -> None:
+    world, alice, _ = pair()
+    world.members[BOB] = "invite"
+    world.tell_room()
+    alice.sends("text")
+    world.settle()
+    assert world.timeline == []
+    assert alice.half.status(alice.step.records, alice.step.account)[0].state == "invited"
+    world.members[BOB] = "join"
+    world.tell_room()
+    world.settle()
+    assert world.timeline == []
+    assert alice.step.wakes["line"] == alice.step.now + inside_rooms.JOIN_PAUSE_MS
+    alice.step.now = alice.step.wakes["line"]
+    alice.wakes("line")
+    world.settle()
+    assert len(world.timeline) == 1
 
 
 def test_a_room_that_nobody_comes_to_ends_in_a_failure_not_in_a_loop() -> None:
@@ -346,7 +371,7 @@ def test_a_contact_without_encryption_keys_is_told_as_such() -> None:
 def test_a_device_list_that_cannot_be_told_is_asked_for_with_growing_pauses_and_then_given_up() -> None:
     world = World(failing={names.KEYS_QUERY: "unavailable"})
     alice = world.join(ALICE, "A", BOB)
-    world.join(BOB, "B", ALICE)
+    bob = world.join(BOB, "B", ALICE)
     alice.sends("text", "m")
     world.settle()
     for _ in range(10):
@@ -357,6 +382,8 @@ def test_a_device_list_that_cannot_be_told_is_asked_for_with_growing_pauses_and_
         world.settle()
     assert alice.step.failures == [("bob", "m", "devices-unknown")]
     world.failing = {}
+    bob.step.now += HOUR_MS
+    bob.wakes("query")
     alice.step.now += HOUR_MS
     alice.sends("later", "n")
     world.settle()
