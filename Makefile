@@ -10,16 +10,16 @@ SERVER ?= prosody
 ARGS ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
-SOURCES := bridge adapters crypto client rig demo tests
+SOURCES := bridge adapters crypto client companion rig demo tests
 
 .PHONY: help demo test bench soak fuzz lint format lock clean bootstrap bootstrap-ejabberd bootstrap-python
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
 
-demo: bootstrap$(if $(filter ejabberd,$(SERVER)),-ejabberd) ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running, SERVER=ejabberd)
+demo: bootstrap$(if $(filter ejabberd,$(SERVER)),-ejabberd) ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running, SERVER=ejabberd, CLIENT=profanity: an ordinary client behind the companion)
 	@echo "demo: starting"
-	@exec $(PYTHON_BIN)/python -m demo --server $(SERVER) $(if $(KEEP),--keep) $(ARGS)
+	@exec $(PYTHON_BIN)/python -m demo --server $(SERVER) $(if $(CLIENT),--client $(CLIENT)) $(if $(KEEP),--keep) $(ARGS)
 
 test: bootstrap-ejabberd ## the whole test suite: style, types, import contracts, then pytest (ARGS="-k name")
 	@$(MAKE) lint BOOTSTRAPPED=1

@@ -1,7 +1,7 @@
 """What the enclave asks of the inside half of an adapter, and what it offers it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bridge.wire.link import Input
@@ -32,6 +32,8 @@ class ContactPolicy:
     alias: str
     """The contact's address on the near network, for example `bob@matrix.example.org`."""
     require: Assurance
+    options: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    """Settings of the near network's sessions, flat texts: the account's, and the contact's own before those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class AccountPolicy:
     far_addresses: Mapping[str, str]
     """The user's own address on each far network: `{"matrix": "@alice:example.org"}`."""
     contacts: tuple[ContactPolicy, ...]
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The account's settings of the near network's sessions; a contact's are its own."""
 
     def contact_by_alias(self, alias: str) -> ContactPolicy | None:
         """The contact that appears under this near address."""

@@ -1,8 +1,8 @@
 """The admin socket: one JSON object a line in, one a line out. Who can open it may steer this Lockgate.
 
-Requests: `{"op": "status"}` and `{"op": "trust", "account": ..., "contact": ..., "decision": "verify" |
-"distrust"}`, the latter with `"network"` for another leg than the one to the XMPP user. Errors are
-`{"error": code}`.
+Requests: `{"op": "status"}`; `{"op": "trust", "account": ..., "contact": ..., "decision": "verify" | "distrust"}`,
+with `"network"` for another leg than the one to the XMPP user; `{"op": "release", "positions": [...]}` for inputs that
+were parked. Errors are `{"error": code}`.
 """
 
 import asyncio

@@ -17,6 +17,7 @@ class Event(StrEnum):
     DRAINING = "gateway.draining"
     DRAINED = "gateway.drained"
     REMAPPED = "gateway.remapped"
+    RELEASED = "gateway.released"
     SUPERVISOR_GONE = "gateway.supervisor-gone"
     LEDGER_OPENED = "ledger.opened"
     LEDGER_FULL = "ledger.full"

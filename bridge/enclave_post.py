@@ -9,7 +9,7 @@ from typing import Final
 
 from bridge.audit import Event, log
 from bridge.channel import ChannelEnded, ControlChannel
-from bridge.config.handover import enclave_configure, halves
+from bridge.config.handover import account_maps, enclave_configure, halves
 from bridge.config.load import Loaded
 from bridge.config.networks import NEAR_NETWORK
 from bridge.gateway_post import GatewayPost
@@ -79,15 +79,23 @@ class EnclavePost:
         with link, contextlib.suppress(ChannelEnded, TimeoutError):
             await self._until(child, self._locked_down)
             self._require_sufficient()
+            loaded, slots = self._state()  # the operator may have changed the map meanwhile
             await channel.send(enclave_configure(loaded, slots))
             await self._until(child, self._configured)
             self.ready = True
+            await self._catch_up(loaded)
             taker = await self._gateway.attach(link.dup())
             self._watch = asyncio.create_task(self._end_with_gateway(child, taker))
             self._got_ready()
             return child
         child.signal(signal.SIGKILL)
         return child
+
+    async def _catch_up(self, given: Loaded) -> None:
+        """What changed while the enclave took its first map was not passed on."""
+        loaded, slots = self._state()
+        if loaded is not given:
+            await self.remap(control.EnclaveRemap(accounts=account_maps(loaded.config, slots, loaded.secrets)))
 
     async def ended(self, child: Child, status: int) -> bool:
         """Forget it. Expected is its end after the gateway's, which closed the link. Raises Fatal when the first

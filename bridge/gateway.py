@@ -86,6 +86,17 @@ class Gateway:
         await self.edges.remap(account_routes(accounts))
         _log.info(Event.REMAPPED, count=len(accounts))
 
+    async def release(self, positions: Sequence[int]) -> int:
+        """Let parked inputs be tried again; returns how many there were."""
+        count = 0
+        for position in positions:
+            account = await self.ledger.release_parked(position)
+            if account is not None:
+                count += 1
+                self._wake([account])
+        _log.info(Event.RELEASED, count=count)
+        return count
+
     def status(self, nonce: int) -> control.GatewayStatus:
         """How the connections stand and how much waits."""
         depths = self.ledger.depths()
@@ -126,6 +137,7 @@ class Process:
         self._ending = asyncio.Event()
         self._within_ms: int | None = None
         self._remapping: asyncio.Task[None] | None = None
+        self._releasing: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Serve until told to end."""
@@ -197,6 +209,10 @@ class Process:
         await gateway.edges.close()
         return await self._refuse(str(error) if known else "The gateway failed; see its log.")
 
+    async def _release(self, gateway: Gateway, order: control.ReleaseParked) -> None:
+        with contextlib.suppress(LedgerError):  # no answer says that it did not happen
+            self._orders.tell(control.Released(nonce=order.nonce, count=await gateway.release(order.positions)))
+
     async def _follow(self, gateway: Gateway) -> None:
         """Follow orders until the supervisor is gone. The order to drain is followed elsewhere, meanwhile."""
         while True:
@@ -205,6 +221,8 @@ class Process:
                 gateway.worker.attach(order)
             elif isinstance(order, control.GatewayRemap):
                 self._remapping = asyncio.create_task(gateway.remap(order.accounts))
+            elif isinstance(order, control.ReleaseParked):
+                self._releasing = asyncio.create_task(self._release(gateway, order))
             elif isinstance(order, control.AskGateway):
                 self._orders.tell(gateway.status(order.nonce))
             elif isinstance(order, control.Drain):

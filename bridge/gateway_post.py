@@ -12,7 +12,7 @@ from typing import Final
 from adapters.registry import BUILTIN
 from bridge.audit import Event, log
 from bridge.channel import ChannelEnded, ControlChannel
-from bridge.config.handover import gateway_serve
+from bridge.config.handover import gateway_serve, route_maps
 from bridge.config.networks import NEAR_NETWORK
 from bridge.keeping import Fatal, State
 from bridge.spawn import ENCLAVE, GATEWAY, Child
@@ -25,8 +25,17 @@ REFUSALS_WITHIN_S: Final = 5.0
 """How long a first gateway's refusals are retried: the one of a supervisor that was killed may be ending still."""
 EXIT_GATEWAY: Final = 1
 
-ToGateway = control.GatewayServe | control.LinkFollows | control.GatewayRemap | control.Drain | control.AskGateway
-FromGateway = control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus
+ToGateway = (
+    control.GatewayServe
+    | control.LinkFollows
+    | control.GatewayRemap
+    | control.Drain
+    | control.ReleaseParked
+    | control.AskGateway
+)
+FromGateway = (
+    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
+)
 
 _log = log("supervisor")
 
@@ -69,8 +78,11 @@ class GatewayPost:
         )
         _log.info(Event.STARTED, process=GATEWAY, pid=child.pid)
         with contextlib.suppress(ChannelEnded):
-            await channel.send(gateway_serve(self._state()[0]))
+            loaded = self._state()[0]
+            await channel.send(gateway_serve(loaded))
             self._channel = channel
+            if (now := self._state()[0]) is not loaded:  # the operator changed the map meanwhile
+                await self.remap(control.GatewayRemap(accounts=route_maps(now.config, now.secrets)))
             await self._pass_link()
         return child
 
@@ -145,6 +157,16 @@ class GatewayPost:
             with contextlib.suppress(ChannelEnded):
                 answer = await self._channel.ask(lambda nonce: control.AskGateway(nonce=nonce), ANSWER_WITHIN_S)
                 return answer if isinstance(answer, control.GatewayStatus) else None
+        return None
+
+    async def release(self, positions: tuple[int, ...]) -> int | None:
+        """Have parked inputs tried again; returns how many there were, None when it does not say."""
+        if self._channel is not None and self.ready:
+            with contextlib.suppress(ChannelEnded):
+                answer = await self._channel.ask(
+                    lambda nonce: control.ReleaseParked(nonce=nonce, positions=positions), ANSWER_WITHIN_S
+                )
+                return answer.count if isinstance(answer, control.Released) else None
         return None
 
     # -------------------------------------------------- the end

@@ -14,6 +14,7 @@ from bridge.wire import control
 
 _SAS: Final = re.compile(r"[a-z0-9 ]{1,64}")
 _DECISIONS: Final = frozenset({"verify", "distrust"})
+_POSITIONS: Final = 1 << 53
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,47}")
 
 
@@ -32,6 +33,8 @@ class Operator:
                 return await self._status()
             case "trust":
                 return await self._trust(request)
+            case "release":
+                return await self._release(request)
         return {"error": "unknown-op"}
 
     async def _status(self) -> Mapping[str, Any]:
@@ -47,6 +50,15 @@ class Operator:
             ],
             "counters": counted(enclave, gateway),
         }
+
+    async def _release(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        positions = request.get("positions")
+        if not isinstance(positions, list) or not 0 < len(positions) <= control.MAX_RELEASED:
+            return {"error": "malformed"}
+        if not all(type(position) is int and 0 < position < _POSITIONS for position in positions):
+            return {"error": "malformed"}
+        count = await self._gateway.release(tuple(positions))
+        return {"error": "no-answer"} if count is None else {"released": count}
 
     async def _trust(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         account, contact = request.get("account"), request.get("contact")

@@ -11,8 +11,10 @@ from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL, Malforme
 from bridge.wire.framing import Deframer, FrameError
 from bridge.wire.permit import Channel, Violation, Warden
 
-Order = control.GatewayServe | control.GatewayRemap | control.Drain | control.AskGateway
-Report = control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus
+Order = control.GatewayServe | control.GatewayRemap | control.Drain | control.ReleaseParked | control.AskGateway
+Report = (
+    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
+)
 _READ: Final = 1 << 16
 _DESCRIPTORS: Final = 4
 

@@ -144,9 +144,9 @@ class Supervisor:
         for name, slot in self._slots.items():
             if owners.get(slot, name) != name:
                 self._register.clear(slot)
-        secrets = replace(self._loaded.secrets, accounts=loaded.secrets.accounts)
+        secrets = replace(self._loaded.secrets, accounts=loaded.secrets.accounts, peers=loaded.secrets.peers)
         self._loaded = Loaded(config, secrets)
-        maps = account_maps(config, self._slots)
+        maps = account_maps(config, self._slots, secrets)
         await self.enclave.remap(control.EnclaveRemap(accounts=maps))
         await self.gateway.remap(control.GatewayRemap(accounts=route_maps(config, secrets)))
         _log.info(Event.RELOADED, count=len(config.accounts))

@@ -6,18 +6,24 @@ import contextlib
 import getpass
 import logging
 import os
+import secrets
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from slixmpp import JID, InvalidJID
 
-from client.endpoint import Endpoint, Login, Trace
+from client.account import Login, Trace
+from client.endpoint import Endpoint
 from client.front import EXIT_USAGE, Chat, Front
 from client.front_json import JsonFront
 from client.front_json import tell as tell_json
 from client.front_pipe import PipeFront
+from client.keyring import opened
 from client.store import SqliteStore, StoreUnusable
 from client.surroundings import ContactSettings
+from crypto.esession.passwords import UnusablePassword, password_octets
 
 DESCRIPTION = "Talk to one contact over XMPP in an Encrypted Session (XEP-0116)."
 EPILOG = """\
@@ -35,6 +41,22 @@ def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser("lockgate chat", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("contact", metavar="JID", help="the contact, for example bob@matrix.example.org")
+    add_login(parser)
+    parser.add_argument("--store", type=Path, metavar="FILE", help="kept messages, secrets (~/.local/share/lockgate)")
+    parser.add_argument(
+        "--session-password-file", type=Path, metavar="FILE", help="a password that the contact's end knows as well"
+    )
+    parser.add_argument("--show-key", action="store_true", help="show a key of your own to an end that asks for one")
+    parser.add_argument("--keys", type=Path, metavar="FILE", help="where your keys are (as for lockgate send)")
+    parser.add_argument("--json", action="store_true", help="commands and events as JSON lines (docs/client.md)")
+    parser.add_argument(
+        "--drain-timeout", type=float, default=60.0, metavar="S", help="longest wait at the end of input"
+    )
+    return parser
+
+
+def add_login(parser: argparse.ArgumentParser) -> None:
+    """The options that say how to log in."""
     parser.add_argument("--account", metavar="JID", help="your own XMPP account (or LOCKGATE_ACCOUNT)")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="its password; asked for when not given")
     parser.add_argument("--host", help="where the server is, when DNS does not say")
@@ -43,13 +65,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--insecure-loopback", action="store_true", help="do not check the certificate; only with a loopback --host"
     )
-    parser.add_argument("--store", type=Path, metavar="FILE", help="kept messages, secrets (~/.local/share/lockgate)")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write raw stanzas here, as the server sees them")
-    parser.add_argument("--json", action="store_true", help="commands and events as JSON lines (docs/client.md)")
-    parser.add_argument(
-        "--drain-timeout", type=float, default=60.0, metavar="S", help="longest wait at the end of input"
-    )
-    return parser
 
 
 def bare_jid(text: str | None, what: str, *, resource: bool = False) -> str:
@@ -64,18 +80,23 @@ def bare_jid(text: str | None, what: str, *, resource: bool = False) -> str:
 
 
 def password_from(file: Path | None) -> str:
-    """The password. Raises Usage."""
+    """The account's password. Raises Usage."""
     if file is None:
         if not sys.stdin.isatty():
             raise Usage("there is no terminal to ask for the password: use --password-file")
         return getpass.getpass("Password: ")
+    return secret_in(file, "--password-file")
+
+
+def secret_in(file: Path, option: str) -> str:
+    """The text of a file that only its owner can read. Raises Usage."""
     try:
         mode = file.stat().st_mode & 0o777
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Usage(f"--password-file cannot be read: {error}") from None
+        raise Usage(f"{option} cannot be read: {error}") from None
     if mode & 0o077:
-        raise Usage(f"--password-file can be read by others (mode {mode:04o}); chmod 600 {file}")
+        raise Usage(f"{option} can be read by others (mode {mode:04o}); chmod 600 {file}")
     return text.rstrip("\r\n")
 
 
@@ -85,9 +106,46 @@ def default_store(account: str) -> Path:
     return base / "lockgate" / f"{account.replace('/', '_')}.db"
 
 
+def default_keys(account: str) -> Path:
+    """Where the account's own keys are, beside what else is kept."""
+    return default_store(account).with_suffix(".keys")
+
+
+def draw(_: str, size: int) -> bytes:
+    """`size` octets of the operating system's randomness."""
+    return secrets.token_bytes(size)
+
+
+def settings_of(options: argparse.Namespace, account: str) -> ContactSettings:
+    """What is agreed to in sessions. Raises Usage."""
+    settings = ContactSettings()
+    try:
+        if options.session_password_file is not None:
+            octets = password_octets(secret_in(options.session_password_file, "--session-password-file"))
+            settings = replace(settings, terms=replace(settings.terms, password=octets))
+        if options.show_key:
+            with opened(options.keys or default_keys(account), draw, patience_s=60.0) as keyring:
+                first, *others = keyring.identities
+            terms = replace(settings.terms, identity=first, other_identities=tuple(others))
+            settings = replace(settings, terms=terms)
+    except (UnusablePassword, StoreUnusable) as error:
+        raise Usage(str(error)) from None
+    return settings
+
+
 def prepared(options: argparse.Namespace) -> tuple[Login, str, SqliteStore, Trace | None]:
     """All that a conversation needs. Raises Usage."""
     contact = bare_jid(options.contact, "the contact")
+    login = login_of(options, contact)
+    try:
+        store = SqliteStore(options.store or default_store(login.jid.partition("/")[0]))
+        return login, contact, store, Trace(options.trace) if options.trace else None
+    except (ValueError, OSError, StoreUnusable) as error:
+        raise Usage(str(error)) from None
+
+
+def login_of(options: argparse.Namespace, contact: str) -> Login:
+    """How to log in. Raises Usage."""
     account = bare_jid(options.account or os.environ.get("LOCKGATE_ACCOUNT"), "--account", resource=True)
     if account.partition("/")[0] == contact:
         raise Usage("the contact is the account itself")
@@ -95,7 +153,7 @@ def prepared(options: argparse.Namespace) -> tuple[Login, str, SqliteStore, Trac
     if options.port and not options.host:
         raise Usage("--port needs --host")
     try:
-        login = Login(
+        return Login(
             account,
             password_from(options.password_file),
             options.host,
@@ -103,9 +161,7 @@ def prepared(options: argparse.Namespace) -> tuple[Login, str, SqliteStore, Trac
             options.ca_file,
             options.insecure_loopback,
         )
-        store = SqliteStore(options.store or default_store(account.partition("/")[0]))
-        return login, contact, store, Trace(options.trace) if options.trace else None
-    except (ValueError, OSError, StoreUnusable) as error:
+    except ValueError as error:
         raise Usage(str(error)) from None
 
 
@@ -120,10 +176,9 @@ def front_for(options: argparse.Namespace) -> Front:
     return PipeFront(options.drain_timeout)
 
 
-async def converse(login: Login, contact: str, store: SqliteStore, trace: Trace | None, front: Front) -> int:
+async def converse(endpoint: Callable[[], Endpoint], contact: str, front: Front) -> int:
     """The whole conversation; returns the exit status."""
-    endpoint = Endpoint(login, contact, store, ContactSettings(), trace)
-    return await Chat(endpoint, contact, front).run()
+    return await Chat(endpoint(), contact, front).run()
 
 
 def main(arguments_given: list[str] | None = None) -> int:
@@ -132,13 +187,16 @@ def main(arguments_given: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.CRITICAL)
     try:
         login, contact, store, trace = prepared(options)
+        settings = settings_of(options, login.jid.partition("/")[0])
     except Usage as error:
         if options.json:
             tell_json("error", text=str(error))
         sys.stderr.write(f"lockgate chat: {error}\n")
         return EXIT_USAGE
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(converse(login, contact, store, trace, front_for(options)))
+        return asyncio.run(
+            converse(lambda: Endpoint(login, contact, store, settings, trace), contact, front_for(options))
+        )
     return 130
 
 

@@ -156,7 +156,7 @@ class Contact(Starting):
             if verdict is Verdict.PROBE:
                 self._around.probe(current.peer)
             elif verdict is Verdict.REPEAT:
-                self._transmit_again()
+                self._transmit_again(self._delivery.repetition())
             elif verdict is Verdict.RENEW:
                 self._wanted = True
                 self._end(current, "lost")

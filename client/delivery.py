@@ -29,6 +29,8 @@ class DeliveryTimes:
     bounce_most_s: float = 15.0
     window: int = 32
     """Messages sent but not acknowledged. With as many receipts between them they still fit the receiver's ring."""
+    rest_s: float = 0.75
+    """How long to wait after the acknowledgement of a stanza that was repeated alone, before the rest is."""
     probes: int = 3
     """Repetitions without a sign of life after which the session counts as lost; and probes of the way without an
     answer after which the stanzas are repeated all the same."""
@@ -41,7 +43,7 @@ class Verdict(Enum):
     PROBE = "probe"
     """Find out whether the other end can be reached again; nothing is sent before that."""
     REPEAT = "repeat"
-    """Send the stanzas of the tail again, octet for octet."""
+    """Send the stanzas of `repetition` again, octet for octet."""
     RENEW = "renew"
     """The session is of no use any more: negotiate another."""
 
@@ -60,6 +62,10 @@ class Delivery(Generic[Stanza]):
         self._held_until: float | None = None
         self._unanswered = 0
         self._due_at: float | None = None
+        self._sent_at: dict[str, float] = {}
+        self._latency_s = 0.0
+        self._alone: str | None = None
+        self._rest_wanted = False
 
     # ------------------------------------------------------------ what there is
     @property
@@ -80,6 +86,10 @@ class Delivery(Generic[Stanza]):
         """What may not have arrived, in the order it was sent."""
         return self._tail.stanzas()
 
+    def repetition(self) -> Sequence[Stanza]:
+        """What the verdict to repeat means: the tail up to the oldest message, or all of it."""
+        return self._tail.stanzas() if self._alone is None else self._tail.until(self._alone)
+
     def unsent(self) -> KeptMessage | None:
         """The next message to send in this session; None when there is none, or it must wait."""
         if self._held_until is not None or len(self._unacknowledged) >= self._times.window:
@@ -96,8 +106,9 @@ class Delivery(Generic[Stanza]):
         self._tail.sent(stanza, message_id)
         if message_id is not None:
             self._unacknowledged.add(message_id)
+            self._sent_at[message_id] = now_s
             if self._due_at is None:
-                self._due_at = now_s + self._receipt.pause_s
+                self._due_at = now_s + self._patience_s
 
     def acknowledged(self, message_id: str, now_s: float) -> bool:
         """A receipt came; false when no such message waits."""
@@ -106,8 +117,19 @@ class Delivery(Generic[Stanza]):
         self._unacknowledged.discard(message_id)
         self._tail.arrived(message_id)
         self._receipt, self._bounce, self._probes = self._receipt.reset(), self._bounce.reset(), 0
-        self._due_at = now_s + self._receipt.pause_s if self._unacknowledged else None
+        if (sent_s := self._sent_at.pop(message_id, None)) is not None:
+            self._latency_s = now_s - sent_s
+        # More receipts follow by themselves unless the rest is lost as well.
+        self._rest_wanted = message_id == self._alone
+        self._alone = None
+        wait_s = self._times.rest_s if self._rest_wanted else self._patience_s
+        self._due_at = now_s + wait_s if self._unacknowledged else None
         return True
+
+    @property
+    def _patience_s(self) -> float:
+        """How long to wait for a receipt: longer where they are known to take long (a server may shape traffic)."""
+        return max(self._receipt.pause_s, min(2 * self._latency_s, self._times.receipt_most_s))
 
     def failed(self, message_id: str, now_s: float) -> bool:
         """The message was refused for good: it arrived, but goes no further. False when no such message waits."""
@@ -134,7 +156,9 @@ class Delivery(Generic[Stanza]):
         self._unacknowledged.clear()
         self._tail = Tail()
         self._probes = 0
-        self._held_until = self._due_at = None
+        self._held_until = self._due_at = self._alone = None
+        self._rest_wanted = False
+        self._sent_at.clear()
 
     def verdict(self, now_s: float) -> Verdict:
         """What is to be done now. The times move on: ask once per deadline."""
@@ -142,11 +166,14 @@ class Delivery(Generic[Stanza]):
             return self._held(now_s, self._held_until)
         if self._due_at is None or now_s < self._due_at:
             return Verdict.NOTHING
+        if self._rest_wanted:
+            # The oldest came through, and then nothing: what was sent after it is lost too.
+            return self._repeated(now_s, whole=True)
         self._receipt = self._receipt.failed()
         self._probes += 1
         if self._probes > self._times.probes:
             return Verdict.RENEW
-        return self._repeated(now_s)
+        return self._repeated(now_s, whole=False)
 
     def _held(self, now_s: float, until_s: float) -> Verdict:
         if now_s < until_s:
@@ -154,12 +181,16 @@ class Delivery(Generic[Stanza]):
         self._unanswered += 1
         if self._unanswered > self._times.probes:
             self._held_until = None
-            return self._repeated(now_s)
+            return self._repeated(now_s, whole=True)
         self._hold(now_s)
         return Verdict.PROBE
 
-    def _repeated(self, now_s: float) -> Verdict:
-        self._due_at = now_s + self._receipt.pause_s if self._unacknowledged else None
+    def _repeated(self, now_s: float, *, whole: bool) -> Verdict:
+        """All of the tail, or only what is oldest: on a slow way the rest may well be on it still."""
+        self._rest_wanted = False
+        self._alone = None if whole else self._tail.oldest
+        self._sent_at.clear()  # a receipt that comes now does not say which of the two it is for
+        self._due_at = now_s + self._patience_s if self._unacknowledged else None
         if not len(self._tail):
             return Verdict.NOTHING
         return Verdict.REPEAT if self._tail.repeatable else Verdict.RENEW

@@ -1,6 +1,7 @@
 """Messages within sessions: sent, received, acknowledged, repeated, refused."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from client.events import MessageDelivered, MessageFailed, MessageHeld, MessageReceived, PlainReceived
 from client.machine import Machine
@@ -8,6 +9,7 @@ from client.stanzas import (
     Content,
     ErrorCondition,
     Meaning,
+    Stanza,
     mac_in,
     mac_of,
     read_content,
@@ -97,12 +99,12 @@ class Exchange(Machine):
         if now - self._repeated_at_s >= 1:
             self._transmit_again()
 
-    def _transmit_again(self) -> None:
+    def _transmit_again(self, stanzas: Sequence[Stanza] | None = None) -> None:
         """The ciphertext itself, octet for octet, in order: nothing new is encrypted, no counter moves."""
         if self._talks.current is None or self._online_at_s is None:
             return
         self._repeated_at_s = self._around.now()
-        for stanza in self._delivery.tail():
+        for stanza in self._delivery.tail() if stanzas is None else stanzas:
             self._around.transmit(stanza)
 
     def _sent_by_us(self, stanza_id: str | None) -> bool:

@@ -61,3 +61,17 @@ class Tail(Generic[Stanza]):
     def stanzas(self) -> Sequence[Stanza]:
         """All of them, oldest first."""
         return [sent.stanza for sent in self._sent]
+
+    @property
+    def oldest(self) -> str | None:
+        """The id of the oldest message among them."""
+        return next((sent.message_id for sent in self._sent if sent.message_id is not None), None)
+
+    def until(self, message_id: str) -> Sequence[Stanza]:
+        """The stanzas up to that message; all of them when it is not there."""
+        found: list[Stanza] = []
+        for sent in self._sent:
+            found.append(sent.stanza)
+            if sent.message_id == message_id:
+                break
+        return found

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo import show
+from demo import companion, show
 from demo.proof import Claim, Evidence, leg_claims
 from demo.texts import Line, conversation
 from rig.ejabberd import Ejabberd
@@ -23,6 +23,7 @@ from rig.synapse import Synapse
 from rig.xmpp import XmppServer
 
 SERVERS: dict[str, type[XmppServer]] = {kind.name: kind for kind in (Prosody, Ejabberd)}
+CHAT, PROFANITY = "chat", "profanity"
 LOGS = ROOT / ".cache" / "logs" / "demo"
 _started_at = time.monotonic()
 
@@ -140,7 +141,7 @@ async def _play(folder: Path, kind: str, *, keep: bool) -> bool:
     return good
 
 
-async def _until_interrupted(folder: Path, kind: str, *, keep: bool) -> int:
+async def _until_interrupted(folder: Path, kind: str, client: str, *, keep: bool) -> int:
     """Exit status: 0 all claims hold, 1 not, 130 interrupted."""
     task = asyncio.current_task()
     assert task is not None
@@ -156,7 +157,10 @@ async def _until_interrupted(folder: Path, kind: str, *, keep: bool) -> int:
         loop.add_signal_handler(number, interrupt)
     status = 1
     try:
-        status = 0 if await _play(folder, kind, keep=keep) else 1
+        if client == PROFANITY:
+            status = 0 if await companion.play(folder, progress) else 1
+        else:
+            status = 0 if await _play(folder, kind, keep=keep) else 1
     except asyncio.CancelledError:
         progress("interrupted")
         return 130
@@ -172,10 +176,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--server", choices=SERVERS, default=Prosody.name, help="the XMPP server (default: prosody)")
+    parser.add_argument("--client", choices=(CHAT, PROFANITY), default=CHAT, help="Alice's client (default: chat)")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-demo-"))
     try:
-        return asyncio.run(_until_interrupted(folder, options.server, keep=options.keep))
+        return asyncio.run(_until_interrupted(folder, options.server, options.client, keep=options.keep))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -29,6 +29,8 @@ class Tenant:
     matrix: MatrixAccount
     contacts: Mapping[str, str]
     require: str = "end-to-end"
+    esession: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the sessions with the XMPP user."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Lockgate(Service):
         password = self.secret(f"{tenant.name}-matrix", tenant.matrix.password)
         return {
             "xmpp": tenant.xmpp.jid,
+            **({"esession": tenant.esession} if tenant.esession else {}),
             "matrix": {"user": tenant.matrix.user_id, "password_file": password},
             "contacts": {
                 name: {"address": address, "require": tenant.require} for name, address in tenant.contacts.items()

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from rig.services import ServiceFailed, answers
+from rig.services import ServiceFailed, answers, free_port
 from rig.xmpp import HOST, Component, XmppAccount, XmppServer
 
 __all__ = ["HOST", "Component", "Prosody", "XmppAccount"]
@@ -46,7 +46,7 @@ c2s_direct_tls_ports = {{ }}
 component_interfaces = {{ "127.0.0.1" }}
 component_ports = {{ {component} }}
 modules_enabled = {{ {modules} }}
-modules_disabled = {{ "s2s", "http", "https", "bosh", "admin_shell", "limits", "admin_telnet" }}
+modules_disabled = {{ "s2s", {disabled}"bosh", "admin_shell", "limits", "admin_telnet" }}
 authentication = "internal_plain"
 storage = "internal"
 allow_registration = false
@@ -58,8 +58,25 @@ c2s_stanza_size_limit = 4194304
 component_stanza_size_limit = 4194304
 smacks_hibernation_time = 60
 
+{http}
 VirtualHost "{host}"
   ssl = {{ certificate = "{folder}/certificates/{host}.crt"; key = "{folder}/certificates/{host}.key" }}
+
+"""
+
+
+_HTTP = """
+http_ports = {{ {http} }}
+http_interfaces = {{ "127.0.0.1" }}
+https_ports = {{ }}
+http_external_url = "http://127.0.0.1:{http}/"
+"""
+_SERVICES = """
+Component "files.{host}" "http_file_share"
+  http_host = "127.0.0.1"
+  http_file_share_size_limit = 1048576
+Component "rooms.{host}" "muc"
+  muc_room_default_public = true
 
 """
 
@@ -75,9 +92,13 @@ class Prosody(XmppServer):
     name = "prosody"
     title = "Prosody"
 
-    def __init__(self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info") -> None:
+    def __init__(
+        self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info", services: bool = False
+    ) -> None:
+        """`services`: with file uploads at `files.HOST` and rooms at `rooms.HOST`."""
         super().__init__(folder, components=components, host=host)
         self.level = level
+        self.http_port = free_port() if services else None
         (folder / "data").mkdir(mode=0o700, exist_ok=True)
         self._write_config()
 
@@ -89,7 +110,11 @@ class Prosody(XmppServer):
             component=self.component_port,
             modules=", ".join(f'"{name}"' for name in _MODULES),
             host=self.host,
+            disabled="" if self.http_port else '"http", "https", ',
+            http=_HTTP.format(http=self.http_port) if self.http_port else "",
         )
+        if self.http_port:
+            text += _SERVICES.format(host=self.host)
         for component in self.pool:
             text += f'Component "{component.jid}"\n  component_secret = "{component.secret}"\n'
         path = self.folder / "prosody.cfg.lua"

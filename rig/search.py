@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CHUNK = 1 << 22
-_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (r)")
+_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (r)(w?)")
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,21 @@ def in_memory(needles: Iterable[bytes], pid: int, place: str) -> list[Find]:
     return sorted(found, key=lambda find: find.form)
 
 
-def _memory(pid: int, overlap: int) -> Iterator[bytes]:
+def writable_image(pid: int) -> bytes:
+    """The memory of a process that it can write to, one mapping after the other: all that it can have put anywhere.
+
+    Needs the right to trace it (root).
+    """
+    return b"".join(_memory(pid, 0, writable=True))
+
+
+def _memory(pid: int, overlap: int, *, writable: bool = False) -> Iterator[bytes]:
     """The readable memory of a process in blocks that overlap."""
     handle = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     try:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             match = _MAPPING.match(line)
-            if match is None or line.endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")):
+            if match is None or line.endswith(("[vvar]", "[vsyscall]", "[vvar_vclock]")) or (writable and not match[4]):
                 continue
             start, end = int(match[1], 16), int(match[2], 16)
             yield from _blocks(handle, start, end, overlap)

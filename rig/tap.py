@@ -25,6 +25,14 @@ class Tap:
         self.captures: list[Capture] = []
         self._server: asyncio.Server | None = None
         self._relays: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     @property
     def port(self) -> int:
@@ -58,26 +66,43 @@ class Tap:
         except OSError:
             writer.close()
             return
+        except asyncio.CancelledError:
+            writer.close()
+            raise
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_relay(reader, server_writer, capture.to_server))
-                group.create_task(_relay(server_reader, writer, capture.to_client))
+                group.create_task(_relay(reader, server_writer, capture.to_server, self._open))
+                group.create_task(_relay(server_reader, writer, capture.to_client, self._open))
         finally:
             writer.close()
             server_writer.close()
+
+    def hold(self, held: bool) -> None:
+        """Keep back what comes, in both directions, or let it pass again."""
+        if held:
+            self._open.clear()
+        else:
+            self._open.set()
+
+    async def cut(self) -> None:
+        """Close every connection, in the middle of whatever passes; new ones are taken."""
+        for task in list(self._relays):
+            task.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
 
     async def stop(self) -> None:
         """Close the port and every connection."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._relays):
-            task.cancel()
-        await asyncio.gather(*self._relays, return_exceptions=True)
+        await self.cut()
 
 
-async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+async def _relay(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray, may_pass: asyncio.Event
+) -> None:
     with contextlib.suppress(OSError):
         while octets := await reader.read(65536):
+            await may_pass.wait()
             kept += octets
             writer.write(octets)
             await writer.drain()

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 from adapters.inside_api import AnyValue, ContactPolicy, Step
+from adapters.xmpp.inside_copies import copy_sent
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_queue import received
 from adapters.xmpp.inside_seen import find, remember, settle
+from adapters.xmpp.inside_signals import state_taken
 from adapters.xmpp.inside_stanzas import MAX_ID, Content, mac_of, read_content
-from adapters.xmpp.inside_state import Owed, SeenMessage
+from adapters.xmpp.inside_state import Owed, SeenMessage, mark_of
 from adapters.xmpp.names import RECEIPT, address_of
 from bridge.wire.values import Opaque
 from crypto.esession.profiles import Profile
@@ -18,9 +20,10 @@ OK = "ok"
 _PLAIN = "plain"
 
 
-def taken(at: LegStep, content: Content, stanza: Element, thread: str) -> None:
+def taken(at: LegStep, content: Content, stanza: Element, thread: str, peer: str) -> None:
     """Decrypted content: receipts, and a text that is handed on unless it is a double."""
     received(at, content.received)
+    state_taken(at, content)
     if not content.body:
         return
     outer = usable(stanza.attribute("id"))
@@ -30,10 +33,11 @@ def taken(at: LegStep, content: Content, stanza: Element, thread: str) -> None:
         known = find(at.step.records, at.contact.id, content.origin_id)
         if known is not None:
             at.report("message-repeated")
-            tell(at, known)
+            tell(at, known, peer)
             return
     peer_id = content.origin_id or outer
-    _hand_over(at, id_, SeenMessage(peer_id, content.receipt_wanted, mac_of(stanza)), content.body)
+    _hand_over(at, id_, SeenMessage(peer_id, content.receipt_wanted, mac_of(stanza), by=mark_of(peer)), content.body)
+    copy_sent(at, peer, content.body, content.origin_id or id_)
 
 
 def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
@@ -43,7 +47,9 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
         # Deployed peers send receipts so (docs/decisions/0031-delivery-on-the-xmpp-leg.md); from others they prove
         # nothing that could not be sent encrypted. Which peer it is was proved in its last session: the profile that
         # is tried next changes when somebody delays a negotiation.
-        if at.leg.authentic or (at.leg.profile is Profile.LETTER and not at.leg.plain):
+        carrier = at.leg.talk(at.line.sent_on)
+        sealed_only = at.leg.authentic or (carrier is not None and carrier.letter)
+        if sealed_only or (at.leg.profile is Profile.LETTER and not at.leg.plain):
             at.report("receipt-unauthenticated")
         else:
             received(at, content.received)
@@ -61,6 +67,7 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
 
 
 def _hand_over(at: LegStep, id_: str, seen: SeenMessage, body: str) -> None:
+    at.traffic = True
     remember(at.step.records, at.contact.id, id_, seen)
     emote = body.startswith("/me ")
     message = Message(
@@ -72,14 +79,14 @@ def _hand_over(at: LegStep, id_: str, seen: SeenMessage, body: str) -> None:
     at.later(lambda: at.step.deliver(at.contact.id, message))
 
 
-def tell(at: LegStep, message: SeenMessage) -> None:
-    """Tell the user's client what became of a message; nothing while it is on its way."""
+def tell(at: LegStep, message: SeenMessage, peer: str | None = None) -> None:
+    """Tell the user's client what became of a message; nothing while it is on its way. `peer`: who asks again."""
     if not message.state or message.mac == _PLAIN:
         return
     code = None if message.state == OK else message.state
     if code is None and (not message.wanted or message.peer_id is None):
         return
-    at.owed.append(Owed(message.peer_id, code))
+    at.owed.append(Owed(message.peer_id, code, message.by if peer is None else mark_of(peer)))
 
 
 def settled(step: Step, contact: ContactPolicy, id_: str, state: str) -> LegStep:

@@ -22,8 +22,7 @@ CODE = "verify-again"
 def judged(at: LegStep, conversation: Conversation, peer: str, until_ms: int) -> Talk:
     """The entry of a conversation in its leg. A renegotiation within its thread does not release it."""
     known = at.leg.talk(conversation.thread)
-    talk = talk_of(conversation, peer, until_ms)
-    return replace(talk, held=_unlinked(at, conversation), refused=known is not None and known.refused)
+    return replace(talk_of(conversation, peer, until_ms, known), held=_unlinked(at, conversation))
 
 
 def judge_again(at: LegStep) -> None:
@@ -44,12 +43,17 @@ def is_held(at: LegStep, before: Talk | None, after: Talk | None) -> bool:
     """Whether what a stanza held counts as of a held session: by its entries before and after it was taken."""
     if before is not None and (before.active or before.closing):
         return before.held or (after is not None and after.held)
-    return at.retained.demands_verified if after is None else after.held
+    return demands_verified(at) if after is None else after.held
 
 
 def _unlinked(at: LegStep, conversation: Conversation) -> bool:
     session = conversation.session
-    return session is not None and not session.verified and at.retained.demands_verified
+    return session is not None and not session.verified and demands_verified(at)
+
+
+def demands_verified(at: LegStep) -> bool:
+    """Whether only sessions that are linked to a verified one are used."""
+    return at.policy.require_verified or at.retained.demands_verified
 
 
 def adopted(at: LegStep, talk: Talk, session: Session) -> None:

@@ -4,19 +4,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from adapters.inside_api import AnyValue, ContactPolicy, Step
+from adapters.xmpp.inside_identities import judge_for, known_keys, own_identities
+from adapters.xmpp.inside_policy import SessionPolicy, policy_of
 from adapters.xmpp.inside_stanzas import is_opaque
 from adapters.xmpp.inside_state import MAX_OWED, Leg, Line, Owed, Talk, Timer
-from adapters.xmpp.names import ENCRYPTED, ERROR, NEGOTIATE, NOTICE, RESOURCE, SUBSCRIBE, address_of
+from adapters.xmpp.names import (
+    ENCRYPTED,
+    ENCRYPTED_PRESENCE,
+    ERROR,
+    IQ,
+    NEGOTIATE,
+    NOTICE,
+    RESOURCE,
+    STATE,
+    SUBSCRIBE,
+    address_of,
+)
 from bridge.wire.values import Address, Code, Opaque, Public, Sealed
-from crypto.esession.conversation import Conversation, Kind, Reply
+from crypto.esession.conversation import Conversation, Kind, Outcome, Reply, refresh_due_ms, send, send_error
+from crypto.esession.identification import Judge
+from crypto.esession.identities import Identity
+from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
+from crypto.esession.session import Exhausted
 from crypto.esession.terms import Terms
-from crypto.message import Assurance
 
 TIMER = "tick"
 _NO_LEG, _NO_LINE = Leg(), Line()
-_NEVER_DISCLOSED = Terms(disclosure=("never",))
-_MAY_BE_DISCLOSED = Terms(disclosure=("enabled",))
+REFRESH_MS = 60_000
+"""Keys that are due are looked at so often, and not more often."""
+ANY_TERMS = Terms()
+"""For stanzas of sessions that stand: there is nothing to agree on."""
 
 
 @dataclass(slots=True)
@@ -32,9 +50,13 @@ class LegStep:
     line: Line = field(init=False)
     owed: list[Owed] = field(init=False)
     """What came to be owed in this step."""
+    traffic: bool = field(default=False, init=False)
+    """Whether somebody wrote to somebody in this step."""
     _before: tuple[Leg, Line] = field(init=False)
     _handovers: list[Callable[[], None]] = field(init=False)
     contact_jid: Address = field(init=False)
+    _policy: SessionPolicy | None = field(default=None, init=False, repr=False)
+    _terms: Terms | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.leg = self.step.records.get(f"leg/{self.contact.id}", Leg) or _NO_LEG
@@ -49,8 +71,26 @@ class LegStep:
         return self.step.records.get(f"session/{self.contact.id}/{thread}", Conversation)
 
     def keep(self, conversation: Conversation) -> None:
-        """Keep it as it is now."""
+        """Keep it as it is now, and see that its keys are renewed or destroyed in time."""
         self.step.records.put(f"session/{self.contact.id}/{conversation.thread}", conversation)
+        self.arm_refresh(refresh_due_ms(conversation, self.policy.rekey) or 0)
+
+    def arm_refresh(self, due_ms: int) -> None:
+        """Wake to renew keys; not at once: what is due may have to wait for as many stanzas as were agreed."""
+        if due_ms:
+            arm(self.step, max(due_ms, self.step.now_ms() + REFRESH_MS))
+
+    def due_ms(self) -> int:
+        """When time alone changes something in the leg; 0: never."""
+        return self.leg.due_ms(self.line, self.step.now_ms())
+
+    def refresh_due_ms(self) -> int:
+        """When the keys of a session are to be renewed or destroyed, though nothing is sent; 0: never."""
+        if not any(t.active for t in self.leg.talks):
+            return 0
+        known = [self.conversation(t.thread) for t in self.leg.talks if t.active and not t.held]
+        times = [refresh_due_ms(c, self.policy.rekey) for c in known if c is not None]
+        return min((t for t in times if t is not None), default=0)
 
     def forget(self, thread: str) -> None:
         """It is over. Unacknowledged messages that were sent on it are to be sent again."""
@@ -58,6 +98,8 @@ class LegStep:
         self.leg = self.leg.without_talk(thread)
         if self.line.sent_on == thread:
             self.line = self.line.resent()
+        if self.line.marks:
+            self.line = replace(self.line, marks=self.line.unmarked(thread))
 
     @property
     def current(self) -> Talk | None:
@@ -74,10 +116,31 @@ class LegStep:
         self.step.records.put(f"retained/{self.contact.id}", retained)
 
     @property
+    def policy(self) -> SessionPolicy:
+        """What the operator asks of the sessions with this contact."""
+        if self._policy is None:
+            self._policy = policy_of(self.contact)
+            if self._policy.closed:
+                self.report("policy-malformed")
+        return self._policy
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """The contact's own signing keys, if it needs any."""
+        return own_identities(self.step.records, self.contact.id, self.policy, self.step.draw)
+
+    @property
     def terms(self) -> Terms:
-        """What may truthfully be agreed (docs/decisions/0032-disclosure-and-logging.md)."""
-        hidden = self.contact.require in (Assurance.END_TO_END, Assurance.END_TO_END_NO_FORWARD_SECRECY)
-        return _NEVER_DISCLOSED if hidden else _MAY_BE_DISCLOSED
+        """What may be agreed on."""
+        if self._terms is None:
+            known = known_keys(self.step.records, self.step.account.near_address)
+            self._terms = self.policy.terms(self.contact.require, self.identities, known)
+        return self._terms
+
+    @property
+    def judge(self) -> Judge:
+        """Whether a key that the user's client proved to hold will do."""
+        return judge_for(self.policy, self.step.account.near_address, self.step.now_ms())
 
     # ---------------------------------------------------------------- what goes out
     @property
@@ -113,6 +176,67 @@ class LegStep:
             "content": Sealed(v=content),
         }
         self.step.carry(ENCRYPTED, values, lane=self.lane, trace=trace)
+
+    def send(self, conversation: Conversation, content: bytes, kind: str = "message") -> Outcome:
+        """Encrypt content in a session, with new keys when they are due. Raises Exhausted."""
+        return send(
+            conversation,
+            content,
+            kind=kind,
+            draw=self.step.draw,
+            now_ms=self.step.now_ms(),
+            policy=self.policy.rekey,
+        )
+
+    def seal(self, conversation: Conversation, content: bytes, kind: str = "message") -> bytes | None:
+        """Encrypt content in a session, and keep the session; None when its keys may not be used any more."""
+        outcome = None
+        try:
+            outcome = self.send(conversation, content, kind)
+        except Exhausted:
+            outcome = None
+        if outcome is None or outcome.conversation is None:
+            return None
+        self.keep(outcome.conversation)
+        return outcome.replies[0].payload
+
+    def seal_error(self, conversation: Conversation, within: bytes) -> bytes | None:
+        """The `<error/>` of an iq: what it is stands inside the encryption; None as for `seal`."""
+        outcome, now_ms = None, self.step.now_ms()
+        try:
+            outcome = send_error(
+                conversation,
+                within,
+                condition="undefined-condition",
+                error_type="cancel",
+                draw=self.step.draw,
+                now_ms=now_ms,
+            )
+        except Exhausted:
+            outcome = None
+        if outcome is None or outcome.conversation is None:
+            return None
+        self.keep(outcome.conversation)
+        return outcome.replies[0].payload
+
+    def state(self, thread: str, peer: str, content: bytes) -> None:
+        """Send encrypted content that nobody is to keep."""
+        stanza_id = Opaque(v=f"s-{self.step.draw('stanza-id', 8).hex()}")
+        values: dict[str, AnyValue] = {**self._ends(peer), "id": stanza_id, "thread": Opaque(v=thread)}
+        self.step.carry(STATE, {**values, "content": Sealed(v=content)}, lane=self.lane)
+
+    def presence(self, peer: str, content: bytes) -> None:
+        """Send a presence with encrypted content."""
+        self.step.carry(ENCRYPTED_PRESENCE, {**self._ends(peer), "content": Sealed(v=content)}, lane=self.lane)
+
+    def iq(self, peer: str, stanza_id: str, kind: str, *, content: bytes | None = None, code: str = "") -> None:
+        """Answer an iq: with encrypted content, or with an error in the clear, by its code."""
+        values: dict[str, AnyValue] = {**self._ends(peer), "id": Opaque(v=stanza_id), "kind": Code(v=kind)}
+        said: dict[str, AnyValue] = {"code": Code(v=code)} if content is None else {"content": Sealed(v=content)}
+        self.step.carry(IQ, {**values, **said}, lane=self.lane)
+
+    def _ends(self, peer: str) -> dict[str, AnyValue]:
+        return {"from": self.contact_jid, "to": address_of(peer)}
 
     def error(self, to: str, stanza_id: str | None, code: str) -> None:
         """An error stanza in the clear."""
@@ -187,7 +311,17 @@ def error_values(sender: Address, to: str, stanza_id: str | None, code: str) -> 
     return values
 
 
-def talk_of(conversation: Conversation, peer: str, until_ms: int) -> Talk:
-    """The entry of a conversation in its leg."""
+def talk_of(conversation: Conversation, peer: str, until_ms: int, known: Talk | None = None) -> Talk:
+    """The entry of a conversation in its leg; `known` is the one that stood there."""
     active = conversation.active
-    return Talk(conversation.thread, peer, active, 0 if active else until_ms, conversation.closing is not None)
+    letter = conversation.session is not None and conversation.session.profile is Profile.LETTER
+    talk = known or Talk(conversation.thread, peer, active)
+    keeps = active and talk.superseded
+    return replace(
+        talk,
+        peer=peer,
+        active=active,
+        until_ms=talk.until_ms if keeps else 0 if active else until_ms,
+        closing=conversation.closing is not None,
+        letter=letter,
+    )

@@ -6,19 +6,21 @@ from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_stanzas import MAX_BODY, receipt_content, refusal_content, text_content, text_of
 from adapters.xmpp.inside_state import (
+    MAX_OWED,
     MAX_QUEUED,
     MAX_QUEUED_OCTETS,
     RECEIPT_MS,
     SENT_AT_ONCE,
     WINDOW,
     Line,
+    Owed,
     Queued,
     Talk,
+    mark_of,
 )
-from adapters.xmpp.names import PLAIN, address_of
+from adapters.xmpp.names import PLAIN, Resources, address_of
 from bridge.wire.values import Opaque, Public
-from crypto.esession.conversation import Conversation, abandon, send
-from crypto.esession.profiles import Profile
+from crypto.esession.conversation import Conversation, abandon
 from crypto.esession.session import Exhausted
 from crypto.message import Assurance, Message
 from crypto.xml import sanitise_text
@@ -39,7 +41,8 @@ def enqueue(at: LegStep, message: Message) -> None:
     stanza_id = f"m-{number:x}-{at.step.draw('stanza-id', 8).hex()}"
     at.step.records.put(_name(at, number), Queued(stanza_id, message.id, body, message.position))
     octets = line.octets + len(body.encode())
-    at.line = Line(line.first, number + 1, line.sent, line.sent_on, line.waiting_since_ms, line.heard, octets)
+    at.line = replace(line, next=number + 1, octets=octets, last_ms=at.step.now_ms())
+    at.traffic = True
 
 
 def flush(at: LegStep) -> None:
@@ -53,8 +56,12 @@ def flush(at: LegStep) -> None:
     if conversation is None or not conversation.active:
         at.forget(talk.thread)
         return
+    owed = _debts(at, talk)
+    others = at.leg.audience(talk)
+    sent = at.line.sent
     try:
-        after = _send_window(at, talk, _pay(at, talk, conversation))
+        after = _pay(at, talk, conversation, owed.pop(talk.thread, []))
+        after = _send_window(at, talk, after, SENT_AT_ONCE // (1 + len(others)))
     except Exhausted:
         # Not before 64 GiB in one session: all that is unacknowledged goes again in the next one.
         at.reply(talk.thread, talk.peer, abandon(conversation).replies)
@@ -62,16 +69,57 @@ def flush(at: LegStep) -> None:
         return
     if after is not conversation:
         at.keep(after)
+    for other in others:
+        _to_another(at, other, owed.get(other.thread, []), sent)
 
 
-def _pay(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
-    """Receipts and refusals that had to wait for a session."""
-    owed = (*at.leg.owed, *at.owed)
-    if at.leg.owed:
-        at.leg = replace(at.leg, owed=())
+def _to_another(at: LegStep, talk: Talk, owed: list[Owed], sent: int) -> None:
+    """What goes out in a session beside the current one: its own receipts, and copies."""
+    if not owed and _copies_from(at.line, talk, sent) >= at.line.sent:
+        return
+    conversation = at.conversation(talk.thread)
+    if conversation is None or not conversation.active:
+        at.forget(talk.thread)
+        return
+    before = at.line
+    try:
+        after = _copy_window(at, talk, _pay(at, talk, conversation, owed), sent)
+    except Exhausted:
+        at.line = before
+        at.reply(talk.thread, talk.peer, abandon(conversation).replies)
+        at.forget(talk.thread)
+        return
+    if after is not conversation:
+        at.keep(after)
+
+
+def _debts(at: LegStep, current: Talk) -> dict[str, list[Owed]]:
+    """Receipts and refusals that had to wait, by the thread to tell them in: that of the resource that asked.
+
+    Those of a resource that is not there any more are told in the current session; those of one that is there wait.
+    """
+    if not at.leg.owed and not at.owed:
+        return {}
+    resources = at.step.records.get("resources", Resources)
+    present = {mark_of(jid) for jid, _ in resources.available} if resources else set()
+    sessions = {mark_of(t.peer): t.thread for t in (*at.leg.audience(current), current)}
+    found: dict[str, list[Owed]] = {}
+    waiting: list[Owed] = []
+    for debt in (*at.leg.owed, *at.owed):
+        thread = sessions.get(debt.to, None if debt.to in present else current.thread)
+        if thread is None:
+            waiting.append(debt)
+        else:
+            found.setdefault(thread, []).append(debt)
     at.owed = []
+    if at.leg.owed != tuple(waiting):
+        at.leg = replace(at.leg, owed=tuple(waiting[:MAX_OWED]))
+    return found
+
+
+def _pay(at: LegStep, talk: Talk, conversation: Conversation, owed: list[Owed]) -> Conversation:
     for debt in owed:
-        if debt.code is not None and (debt.id is None or _profile(conversation) is not Profile.LETTER):
+        if debt.code is not None and (debt.id is None or not talk.letter):
             at.error(talk.peer, debt.id, debt.code)
             continue
         known = debt.id or ""
@@ -81,9 +129,12 @@ def _pay(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
     return conversation
 
 
-def _send_window(at: LegStep, talk: Talk, conversation: Conversation) -> Conversation:
+def _send_window(at: LegStep, talk: Talk, conversation: Conversation, room: int) -> Conversation:
     line = at.line
-    number, room = line.sent, SENT_AT_ONCE
+    number = line.sent
+    if not talk.letter:
+        # It had copies of these already, and would show doubles.
+        number = min(line.next, max(number, line.mark(talk.thread) or 0))
     while number < line.next and number - line.first < WINDOW and room > 0:
         entry = at.step.records.get(_name(at, number), Queued)
         number += 1
@@ -95,7 +146,32 @@ def _send_window(at: LegStep, talk: Talk, conversation: Conversation) -> Convers
         at.step.trace(entry.position, "sealed")
     if number != line.sent:
         since = line.waiting_since_ms or at.step.now_ms()
-        at.line = Line(line.first, line.next, number, talk.thread, since, line.heard, line.octets)
+        marks = line.marks
+        if line.sent_on is not None and line.sent_on != talk.thread:
+            marks = line.marked(line.sent_on, line.sent)
+        marks = tuple(m for m in marks if m[0] != talk.thread) if marks else marks
+        at.line = replace(line, sent=number, sent_on=talk.thread, waiting_since_ms=since, marks=marks)
+    return conversation
+
+
+def _copies_from(line: Line, talk: Talk, sent: int) -> int:
+    mark = line.mark(talk.thread)
+    return max(line.first, sent if mark is None else mark)
+
+
+def _copy_window(at: LegStep, talk: Talk, conversation: Conversation, sent: int) -> Conversation:
+    """Copies of what was sent in the current session (docs/decisions/0096): its receipt is the one that counts."""
+    line = at.line
+    start = _copies_from(line, talk, sent)
+    for number in range(start, line.sent):
+        entry = at.step.records.get(_name(at, number), Queued)
+        if entry is None or entry.plain:
+            continue
+        # A peer that does not tell doubles apart gives receipts in the clear, for which any of its kind will do.
+        content = text_content(entry.body, entry.stanza_id, receipt=not talk.letter)
+        conversation = sealed(at, talk, conversation, content, stanza_id=entry.stanza_id)
+    if start < line.sent:
+        at.line = replace(line, marks=line.marked(talk.thread, line.sent))
     return conversation
 
 
@@ -103,15 +179,11 @@ def sealed(
     at: LegStep, talk: Talk, conversation: Conversation, content: bytes, *, stanza_id: str, trace: int | None = None
 ) -> Conversation:
     """Send content in a session: the conversation afterwards. Raises Exhausted."""
-    outcome = send(conversation, content)
+    outcome = at.send(conversation, content)
     assert outcome.conversation is not None
     for reply in outcome.replies:
         at.encrypted(talk.thread, talk.peer, stanza_id, reply.payload, trace)
     return outcome.conversation
-
-
-def _profile(conversation: Conversation) -> Profile | None:
-    return None if conversation.session is None else conversation.session.profile
 
 
 def _flush_plain(at: LegStep) -> None:
@@ -205,7 +277,7 @@ def _advance(at: LegStep) -> None:
         first += 1
     sent = max(first, line.sent)
     since = at.step.now_ms() if sent > first and line.waiting_since_ms else 0
-    at.line = Line(first, line.next, sent, line.sent_on, since, octets=line.octets)
+    at.line = replace(line, first=first, sent=sent, waiting_since_ms=since, heard=False)
 
 
 def _name(at: LegStep, number: int) -> str:

@@ -3,23 +3,24 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_content import taken, tell
-from adapters.xmpp.inside_holding import adopted, is_held, judged, refuse, refuse_repeated, tell_held
-from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_queue import flush, take_for_delivered
+from adapters.xmpp.inside_holding import adopted, is_held, refuse, refuse_repeated
+from adapters.xmpp.inside_knowing import associate, known_by_key, once_held
+from adapters.xmpp.inside_leg import ANY_TERMS, LegStep
+from adapters.xmpp.inside_limits import may_answer
+from adapters.xmpp.inside_queue import take_for_delivered
 from adapters.xmpp.inside_seen import find_by_mac
+from adapters.xmpp.inside_signals import greet
 from adapters.xmpp.inside_stanzas import error_condition, is_opaque, mac_of, read_content
+from adapters.xmpp.inside_starting import crossing, joins, settled_rival, shunned, start_with, talk_for
 from adapters.xmpp.inside_state import (
     CLOSING_MS,
     DECLINED_MS,
+    MAX_HALF_OPEN,
     MAX_TALKS,
-    NEGOTIATION_MS,
     RECEIPT_MOST_MS,
     YIELD_MS,
-    Pace,
     Talk,
 )
-from adapters.xmpp.inside_targets import target
-from adapters.xmpp.names import Resources
 from crypto.esession.conversation import (
     Conversation,
     Event,
@@ -27,8 +28,8 @@ from crypto.esession.conversation import (
     Payload,
     abandon,
     end,
-    initiate,
     receive,
+    refresh,
     thread_of,
 )
 from crypto.esession.profiles import Profile
@@ -47,47 +48,49 @@ def receive_stanza(at: LegStep, stanza: Element, payload: Payload, peer: str) ->
             at.report("thread-unusable")
         return
     conversation, before = at.conversation(thread), at.leg.talk(thread)
-    if payload is Payload.REQUEST and not _may_answer(at, stanza, peer):
+    if payload is Payload.REQUEST and not may_answer(at, stanza, peer):
         return
-    outcome = receive(conversation, stanza, terms=at.terms, retained=at.retained, draw=at.step.draw)
-    if outcome.retained is not None:
-        at.keep_retained(outcome.retained)
-    if outcome.conversation is not None and outcome.conversation is not conversation:
-        at.keep(outcome.conversation)
-    at.reply(thread, peer, outcome.replies)
-    _happened(at, outcome, stanza, peer, began=conversation is None)
+    terms = ANY_TERMS if payload is Payload.ENCRYPTED else at.terms
+    outcome = receive(conversation, stanza, terms=terms, retained=at.retained, draw=at.step.draw, judge=at.judge)
+    took(at, thread, outcome, stanza, peer, began=conversation is None)
     if outcome.content:
         content = read_content(outcome.content)
         # What ends a session may hold a text too: then only the entry from before says whether it was held.
-        if is_held(at, before, at.leg.talk(thread)):
+        once = outcome.event is Event.CONTENT_ONCE
+        held = once_held(at, outcome) if once else is_held(at, before, at.leg.talk(thread))
+        if held:
             refuse(at, content, stanza, thread, peer)
         else:
-            taken(at, content, stanza, thread)
+            taken(at, content, stanza, thread, peer)
     _bound(at)
 
 
-def _may_answer(at: LegStep, stanza: Element, peer: str) -> bool:
-    """Each answer costs exponentiations: a request beyond the limit gets an error, the client may try later."""
-    pace = (at.step.records.get("pace", Pace) or Pace()).used(at.step.now_ms())
-    if pace is not None:
-        at.step.records.put("pace", pace)
-        return True
-    at.report("request-too-many")
-    at.error(peer, stanza.attribute("id"), "busy")
-    return False
+def took(at: LegStep, thread: str, outcome: Outcome, stanza: Element, peer: str, *, began: bool = False) -> None:
+    """Keep and send what came of a stanza, and note what has happened."""
+    if outcome.retained is not None:
+        at.keep_retained(outcome.retained)
+    if outcome.conversation is not None:
+        at.keep(outcome.conversation)
+    at.reply(thread, peer, outcome.replies)
+    _happened(at, thread, outcome, stanza, peer, began=began)
 
 
-def _happened(at: LegStep, outcome: Outcome, stanza: Element, peer: str, *, began: bool) -> None:
+def _happened(at: LegStep, thread: str, outcome: Outcome, stanza: Element, peer: str, *, began: bool) -> None:
     after = outcome.conversation
     match outcome.event:
         case Event.ANSWERED | Event.PROVED | Event.OFFERED if after is not None:
-            at.leg = replace(at.leg.with_talk(_talk(at, after, peer)), last_peer=peer)
+            _negotiates(at, after, peer, began=began)
         case Event.ESTABLISHED if after is not None:
-            _established(at, after, peer)
+            _established(at, known_by_key(at, after, outcome, peer), peer)
+        case Event.CONTENT_ONCE:
+            at.report("content-once")
+            if after is None:
+                at.forget(thread)
+            associate(at, outcome.identity, outcome.certificates, peer)
         case Event.CONTENT if after is not None:
             _heard(at, after, peer)
         case Event.REPEATED:
-            _repeated(at, stanza, peer)
+            _repeated(at, thread, stanza, peer)
         case Event.IGNORED:
             at.report("stanza-out-of-place")
         case Event.UNKNOWN:
@@ -96,22 +99,29 @@ def _happened(at: LegStep, outcome: Outcome, stanza: Element, peer: str, *, bega
         case _ if began:
             at.report(f"session-{outcome.event.value}")
         case _:
-            _over(at, outcome, stanza, peer)
+            _over(at, thread, outcome, stanza, peer)
 
 
-def _talk(at: LegStep, conversation: Conversation, peer: str) -> Talk:
-    """Its entry; a renegotiation beside an active session does not end that session when it takes too long."""
-    return judged(at, conversation, peer, at.step.now_ms() + NEGOTIATION_MS)
+def _negotiates(at: LegStep, conversation: Conversation, peer: str, *, began: bool) -> None:
+    talk = talk_for(at, conversation, peer)
+    if began:
+        talk = crossing(at, talk)
+    # A further resource that answers has not written: where the user is says what the user writes.
+    at.leg = at.leg.with_talk(talk) if talk.further else replace(at.leg.with_talk(talk), last_peer=peer)
 
 
 def _established(at: LegStep, conversation: Conversation, peer: str) -> None:
     session = conversation.session
     assert session is not None
     at.report(f"chain-{session.chain.value}")
-    talk = _talk(at, conversation, peer)
+    at.report("session-hybrid" if session.agreed.hybrid else "session-classical")
+    current = at.current
+    talk = talk_for(at, conversation, peer)
     at.leg = at.leg.with_talk(talk)
     if not talk.held:
-        adopted(at, talk, session)
+        if not joins(at, talk, current) and not settled_rival(at, talk):
+            adopted(at, talk, session)
+        greet(at, talk)
         return
     at.report("session-held")
     others = any(t.active and t.held and t != talk for t in at.leg.talks)
@@ -131,35 +141,41 @@ def _heard(at: LegStep, conversation: Conversation, peer: str) -> None:
             at.leg = at.leg.with_talk(replace(known, peer=peer))
         return
     last = next((t for t in reversed(at.leg.talks) if t.active and not t.held), None)
-    if last is None or last.thread != conversation.thread or known.peer != peer:
+    if known.superseded:
+        pass  # the peer has not seen yet which of the two it is; ours go on in the other
+    elif last is None or last.thread != conversation.thread or known.peer != peer:
         at.leg = replace(at.leg.with_talk(replace(known, peer=peer)), last_peer=peer)
     if at.leg.failures:
         at.leg = replace(at.leg, failures=0)
-    if at.line.waiting_since_ms and not at.line.heard:
+    carrier = at.leg.talk(at.line.sent_on)
+    if at.line.waiting_since_ms and not at.line.heard and (carrier is None or carrier.peer == peer):
         at.line = replace(at.line, heard=True)
 
 
-def _repeated(at: LegStep, stanza: Element, peer: str) -> None:
+def _repeated(at: LegStep, thread: str, stanza: Element, peer: str) -> None:
     """The peer repeats what it holds for unconfirmed: if that was settled long ago, our word of it was lost."""
     at.report("stanza-repeated")
-    talk = at.leg.talk(thread_of(stanza))
+    talk = at.leg.talk(thread)
     if talk is not None and talk.held:
         refuse_repeated(at, talk, stanza, peer)
         return
     message = find_by_mac(at.step.records, at.contact.id, mac_of(stanza))
     if message is not None:
-        tell(at, message)
+        tell(at, message, peer)
 
 
 # ---------------------------------------------------------------- what ends
-def _over(at: LegStep, outcome: Outcome, stanza: Element, peer: str) -> None:
+def _over(at: LegStep, thread: str, outcome: Outcome, stanza: Element, peer: str) -> None:
     """A session or a negotiation is over."""
-    now, thread = at.step.now_ms(), thread_of(stanza) or ""
+    now = at.step.now_ms()
+    talk = at.leg.talk(thread)
     at.report(f"session-{outcome.event.value}")
     at.forget(thread)
     match outcome.event:
         case Event.FAILED if outcome.retry is not None:
-            start_with(at, peer, outcome.retry, 1)
+            start_with(at, peer, outcome.retry, 1, further=talk is not None and talk.further)
+        case Event.DECLINED | Event.FAILED | Event.LOST if talk is not None and talk.further and not talk.active:
+            at.leg = shunned(at.leg, peer, now)
         case Event.DECLINED:
             at.leg = at.leg.failed(now, least_ms=DECLINED_MS)
             _explain(at, peer)
@@ -189,6 +205,15 @@ def bounced(at: LegStep, peer: str) -> None:
             at.forget(talk.thread)
     at.report("session-lost")
     at.leg = at.leg.failed(at.step.now_ms(), least_ms=5 * YIELD_MS)
+
+
+def retire(at: LegStep, talk: Talk) -> None:
+    """The session that gave way to its rival was read long enough; it stays if nothing else is left."""
+    if any(t.active and not t.held and not t.superseded and t.peer == talk.peer for t in at.leg.talks):
+        end_talk(at, talk)
+        return
+    alone = replace(talk, superseded=False, rival=None, until_ms=0)
+    at.leg = replace(at.leg, talks=tuple(alone if t.thread == talk.thread else t for t in at.leg.talks))
 
 
 def end_talk(at: LegStep, talk: Talk) -> None:
@@ -228,27 +253,38 @@ def gone(at: LegStep, peers: frozenset[str]) -> None:
 
 
 def _bound(at: LegStep) -> None:
-    """Too many sessions with one contact: the oldest give way, first of those that are held."""
+    """Too many sessions with one contact, or begun by one resource: the oldest give way, first those that are held."""
+    for peer in {t.peer for t in at.leg.talks if not (t.active or t.closing or t.ours)}:
+        half_open = [t for t in at.leg.talks if t.peer == peer and not (t.active or t.closing or t.ours)]
+        for talk in half_open[:-MAX_HALF_OPEN]:
+            end_talk(at, talk)
     while len(at.leg.talks) > MAX_TALKS:
         end_talk(at, next((t for t in at.leg.talks[:-1] if t.active and t.held), at.leg.talks[0]))
         if at.leg.talks and at.leg.talks[0].closing:
             at.forget(at.leg.talks[0].thread)
 
 
-# ---------------------------------------------------------------- what time and waiting messages call for
+# ---------------------------------------------------------------- what time calls for
 def expire(at: LegStep) -> None:
     """Do what the time calls for."""
     now = at.step.now_ms()
     for talk in at.leg.talks:
+        if talk.active:
+            _refresh(at, talk)
+    for talk in at.leg.talks:
         if talk.until_ms and talk.until_ms <= now:
-            _took_too_long(at, talk)
+            if talk.superseded and talk.active:
+                retire(at, talk)
+            else:
+                _took_too_long(at, talk)
     leg, line = at.leg, at.line
     if not line.waiting_since_ms or now < line.waiting_since_ms + leg.receipt_ms:
         return
-    if leg.authentic or leg.profile is Profile.LETTER or leg.receipts:
+    stuck = leg.talk(line.sent_on)
+    gives = leg.authentic or leg.profile is Profile.LETTER or leg.receipts
+    if gives or (stuck is not None and stuck.letter):
         at.report("receipt-missing")
         at.leg = replace(leg, receipt_ms=min(RECEIPT_MOST_MS, 2 * leg.receipt_ms))
-        stuck = leg.talk(line.sent_on)
         if stuck is not None:
             end_talk(at, stuck)
     elif line.heard:
@@ -257,51 +293,28 @@ def expire(at: LegStep) -> None:
         at.line = replace(line, waiting_since_ms=now)
 
 
+def _refresh(at: LegStep, talk: Talk) -> None:
+    """New keys for a session that fell silent; values that waited long enough are destroyed (XEP-0200)."""
+    conversation = at.conversation(talk.thread)
+    if conversation is None or talk.held:
+        return
+    outcome = refresh(conversation, draw=at.step.draw, now_ms=at.step.now_ms(), policy=at.policy.rekey)
+    if outcome is not None and outcome.conversation is not None:
+        at.keep(outcome.conversation)
+        for reply in outcome.replies:
+            at.state(talk.thread, talk.peer, reply.payload)
+
+
 def _took_too_long(at: LegStep, talk: Talk) -> None:
     end_talk(at, talk)
     if talk.closing:
         return
     at.report("negotiation-timed-out")
+    if talk.further and at.current is not None:
+        at.leg = shunned(at.leg, talk.peer, at.step.now_ms())
+        return
     # The deployed implementation falls silent where it should answer with an error: try the other reading in turn.
     other = Profile.LETTER if at.leg.profile is not Profile.LETTER else None
     at.leg = replace(at.leg.failed(at.step.now_ms()), profile=other)
     if at.leg.failures >= 3:
         _explain(at, talk.peer)
-
-
-def proceed(at: LegStep) -> None:
-    """Send what may be sent; start a session when one is needed."""
-    flush(at)
-    leg = at.leg
-    if not (at.line.sent < at.line.next or leg.wanted) or at.current is not None or leg.negotiating is not None:
-        return
-    resources = at.step.records.get("resources", Resources)
-    to = target(at, resources)
-    if to is None and leg.held is not None:
-        tell_held(at, leg.held)
-    elif to is None:
-        _tell_waiting(at, resources)
-    elif at.step.now_ms() >= leg.start_at_ms:
-        start_with(at, to, leg.profile, 0)
-
-
-def start_with(at: LegStep, peer: str, profile: Profile | None, attempt: int) -> None:
-    """Ask a resource for a session."""
-    thread = at.step.draw("thread", 16).hex()
-    outcome = initiate(thread, at.terms, at.step.draw, profile=profile, attempt=attempt)
-    assert outcome.conversation is not None
-    at.keep(outcome.conversation)
-    at.leg = replace(at.leg.with_talk(_talk(at, outcome.conversation, peer)), wanted=False)
-    at.report("session-offered")
-    at.reply(thread, peer, outcome.replies)
-
-
-def _tell_waiting(at: LegStep, resources: Resources | None) -> None:
-    """A message waits and none of the user's clients speaks ESessions: say so once, or ask to see their presence."""
-    if resources is None or not resources.complete:
-        return
-    if not resources.available:
-        at.ask_for_presence()
-    elif not at.leg.noticed:
-        at.leg = replace(at.leg, noticed=True)
-        at.notice(resources.available[0][0], "waiting-no-session")

@@ -3,7 +3,15 @@
 import re
 from dataclasses import dataclass, field
 
-from adapters.xmpp.names import NS_COMPONENT, NS_RECEIPTS, NS_STANZA_ENCRYPTION, NS_STANZA_ID, NS_STANZAS
+from adapters.xmpp.names import (
+    NS_CARBONS,
+    NS_CHAT_STATES,
+    NS_COMPONENT,
+    NS_RECEIPTS,
+    NS_STANZA_ENCRYPTION,
+    NS_STANZA_ID,
+    NS_STANZAS,
+)
 from adapters.xmpp.sentences import explanation
 from crypto.message import Kind
 from crypto.xml import (
@@ -18,6 +26,7 @@ from crypto.xml import (
     parse,
 )
 
+NS_FORWARD = "urn:xmpp:forward:0"
 _WRAPPED = f"<s xmlns='{CLIENT}'>".encode()
 _OPAQUE = re.compile(r"[A-Za-z0-9._~:+/=-]{1,255}\Z")
 _RECEIPT_REQUEST = f"<request xmlns='{NS_RECEIPTS}'/>"
@@ -57,11 +66,13 @@ class Content:
     origin_id: str | None
     receipt_wanted: bool
     received: tuple[str, ...]
+    state: str | None = None
+    """A chat state (XEP-0085)."""
 
 
 def read_content(elements: tuple[Element, ...]) -> Content:
     """Read the children of a stanza, or its decrypted content. Of doubled elements the first counts."""
-    body = origin = None
+    body = origin = state = None
     wanted = False
     received: list[str] = []
     for e in elements:
@@ -74,8 +85,10 @@ def read_content(elements: tuple[Element, ...]) -> Content:
                 wanted = True
             case (str(ns), "received") if ns == NS_RECEIPTS:
                 received.append(e.attribute("id") or "")
+            case (str(ns), name) if ns == NS_CHAT_STATES:
+                state = name
     usable = origin if origin and len(origin) <= MAX_ID else None
-    return Content(body, usable, wanted, tuple(received))
+    return Content(body, usable, wanted, tuple(received), state)
 
 
 def mac_of(stanza: Element) -> str:
@@ -93,9 +106,17 @@ def error_condition(stanza: Element) -> str:
 
 
 # ---------------------------------------------------------------- content, to be encrypted
-def text_content(body: str, stanza_id: str) -> bytes:
+def text_content(body: str, stanza_id: str, *, receipt: bool = True) -> bytes:
     """A message's content: the text (sanitised), a request for a receipt (XEP-0184), its authentic id (XEP-0359)."""
-    return f"<body>{escape_text(body)}</body>{_RECEIPT_REQUEST}{_origin(stanza_id)}".encode()
+    request = _RECEIPT_REQUEST if receipt else ""
+    return f"<body>{escape_text(body)}</body>{request}{_origin(stanza_id)}".encode()
+
+
+def sent_content(body: str, stanza_id: str, *, sender: str, to: str) -> bytes:
+    """A copy of what another resource of the user's sent: as a server makes it (XEP-0280), but inside the session."""
+    ends = f'from="{escape_attribute(sender)}" to="{escape_attribute(to)}" id="{escape_attribute(stanza_id)}"'
+    message = f'<message xmlns="{CLIENT}" {ends} type="chat"><body>{escape_text(body)}</body>{_origin(stanza_id)}'
+    return f'<sent xmlns="{NS_CARBONS}"><forwarded xmlns="{NS_FORWARD}">{message}</message></forwarded></sent>'.encode()
 
 
 def receipt_content(message_id: str) -> bytes:

@@ -10,9 +10,11 @@
 `queue/CONTACT/NUMBER`      Queued        one message for the user that is not acknowledged yet
 `seen/CONTACT/NUMBER`       SeenChunk     messages from the user: ids, and what became of them
 `seen-last/CONTACT`         SeenLast      the newest of those
+`shown/CONTACT`             Shown         typing and presence of the contact, as last told
 """
 
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from crypto.esession.profiles import Profile
 
@@ -34,6 +36,16 @@ WINDOW = 32
 """Messages sent but not acknowledged. With as many receipts between them they fit the 64 that a peer recognises."""
 MAX_TALKS = 6
 """Sessions and negotiations kept for one contact; the oldest give way."""
+MAX_HALF_OPEN = 3
+"""Requests of one resource that were answered and not completed; the oldest gives way."""
+MAX_HALF_OPEN_IN_ACCOUNT = 24
+MAX_ASKED = 4
+"""Sessions beyond which no further resource is asked for one."""
+FURTHER_MS = 2 * SECOND_MS
+"""Pause between requests to further resources."""
+SUPERSEDED_MS = 30 * SECOND_MS
+"""How long the session that gave way to another of the same moment is still read."""
+MAX_SHY = 8
 SENT_AT_ONCE = 2 << 20
 """Octets of content that one contact is sent in one step: its effects must fit one frame."""
 MAX_QUEUED = 10_000
@@ -43,19 +55,6 @@ MAX_OWED = 512
 CHUNK = 32
 CHUNKS = 16
 """32 times 16: the last 512 messages of a contact are told apart from doubles."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """A bucket of answers to requests, each of which costs modular exponentiations."""
-
-    left_thousandths: int = 20_000
-    at_ms: int = 0
-
-    def used(self, now_ms: int) -> "Pace | None":
-        """After one answer; None when none is left. One comes back each second, at most 20."""
-        left = min(20_000, self.left_thousandths + max(0, now_ms - self.at_ms))
-        return None if left < 1000 else Pace(left - 1000, now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,16 @@ class Talk:
     """Not linked to the verified ones: nothing is sent in it and no text taken (docs/decisions/0037)."""
     refused: bool = False
     """Texts were refused in it because it was held."""
+    letter: bool = False
+    """Whether the peer keeps to the letter: it tells doubles apart and understands copies."""
+    ours: bool = False
+    """We asked for it."""
+    further: bool = False
+    """We asked for it beside a session with another resource."""
+    rival: str | None = None
+    """Thread of the negotiation with the same resource that both sides had begun at once."""
+    superseded: bool = False
+    """It gave way to its rival: still read, not sent in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,8 @@ class Owed:
 
     id: str | None
     code: str | None = None
+    to: str = ""
+    """Mark of the resource that wrote it; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,10 @@ class Line:
     """Whether a stanza of the peer's was verified since `waiting_since_ms`."""
     octets: int = 0
     """Of the texts kept."""
+    last_ms: int = 0
+    """When the contact last wrote; 0: not known."""
+    marks: tuple[tuple[str, int], ...] = ()
+    """Threads of sessions beside `sent_on`: messages before that number were sent in them."""
 
     @property
     def waiting(self) -> int:
@@ -125,8 +140,21 @@ class Line:
         return self.next - self.first
 
     def resent(self) -> "Line":
-        """All unacknowledged messages are to be sent again."""
-        return Line(self.first, self.next, self.first, octets=self.octets)
+        """All unacknowledged messages are to be sent again, wherever the next session is."""
+        marks = self.marked(self.sent_on, self.sent) if self.sent_on is not None else self.marks
+        return Line(self.first, self.next, self.first, octets=self.octets, last_ms=self.last_ms, marks=marks)
+
+    def mark(self, thread: str) -> int | None:
+        """The number before which messages were sent in that session, beside others."""
+        return next((number for known, number in self.marks if known == thread), None)
+
+    def marked(self, thread: str, number: int) -> tuple[tuple[str, int], ...]:
+        """The marks with that one among them."""
+        return (*(m for m in self.marks if m[0] != thread), (thread, number))
+
+    def unmarked(self, thread: str) -> tuple[tuple[str, int], ...]:
+        """The marks without that one."""
+        return tuple(m for m in self.marks if m[0] != thread) if self.marks else self.marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +181,10 @@ class Leg:
     asked: bool = False
     owed: tuple[Owed, ...] = ()
     """What waits for a session to be told in."""
+    further_at_ms: int = 0
+    """When a further resource may be asked."""
+    shy: tuple[tuple[str, int, int], ...] = ()
+    """Marks of further resources with which no session came about, how often, and when they may be asked again."""
 
     def talk(self, thread: str | None) -> Talk | None:
         """The session or negotiation of that thread."""
@@ -171,13 +203,29 @@ class Leg:
 
         A peer that tells doubles apart has them sent again in a newer session, so for it this is the newest.
         """
-        newest = None
+        newest = fallback = None
         for talk in self.talks:
-            if talk.active and not talk.held:
-                newest = talk
-                if line.sent > line.first and talk.thread == line.sent_on:
-                    return talk
-        return newest
+            if not talk.active or talk.held:
+                continue
+            if talk.superseded:
+                fallback = talk
+                continue
+            newest = talk
+            if line.sent > line.first and talk.thread == line.sent_on:
+                return talk
+        return newest or fallback
+
+    def audience(self, besides: Talk | None) -> tuple[Talk, ...]:
+        """The newest session of each other resource."""
+        found = {t.peer: t for t in self.talks if t.active and not t.held and not t.superseded}
+        if besides is not None:
+            found.pop(besides.peer, None)
+        return tuple(found.values())
+
+    def of_peer(self, peer: str) -> Talk | None:
+        """The newest session with that resource that may be sent in."""
+        found = [t for t in self.talks if t.active and not t.held and t.peer == peer]
+        return next((t for t in reversed(found) if not t.superseded), found[-1] if found else None)
 
     @property
     def held(self) -> Talk | None:
@@ -205,6 +253,19 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What the other network last said of the contact."""
+
+    typing: bool = False
+    typing_at_ms: int = 0
+    availability: str = ""
+    """A word of crypto.message.Availability; empty: none was told."""
+    status: str = field(default="", repr=False)
+    at_ms: int = 0
+    """When the contact was last there."""
+
+
+@dataclass(frozen=True, slots=True)
 class SeenMessage:
     """What is known of a message from the user. `state` is empty while it is on its way, then `ok` or the refusal."""
 
@@ -215,6 +276,8 @@ class SeenMessage:
     mac: str
     """Beginning of the authentication code of its stanza; empty for an unencrypted one."""
     state: str = ""
+    by: str = ""
+    """Mark of the resource that wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +297,8 @@ class SeenLast:
 
     number: int
     older: bytes = b""
+
+
+def mark_of(jid: str) -> str:
+    """A resource, told apart in few octets."""
+    return blake2b(jid.encode(), digest_size=8).hexdigest()

@@ -2,12 +2,18 @@
 
 from dataclasses import replace
 
+from adapters.xmpp.inside_away import tend
 from adapters.xmpp.inside_content import OK
 from adapters.xmpp.inside_holding import adopted, judge_again
+from adapters.xmpp.inside_identities import known_of
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_sessions import end_talk, proceed
+from adapters.xmpp.inside_sessions import end_talk
+from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Talk
-from crypto.esession.conversation import confirm
+from adapters.xmpp.names import bare
+from crypto.esession.associations import Known, accept, by_fingerprint
+from crypto.esession.conversation import Conversation, confirm
+from crypto.esession.identities import PublicIdentity
 from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
 from crypto.esession.session import Session
@@ -24,14 +30,34 @@ def verify(at: LegStep) -> str:
     conversation = None if talk is None else at.conversation(talk.thread)
     if talk is None or conversation is None or conversation.session is None:
         return "no-session"
+    if not conversation.session.sas:
+        return "no-string"
     conversation, retained = confirm(conversation, at.retained)
     at.keep(conversation)
     at.keep_retained(retained)
+    _validate_key(at, conversation)
     judge_again(at)
+    tend(at)
     if talk.held and conversation.session is not None:
         _release(at, talk, conversation.session)
         proceed(at)
     return OK
+
+
+def _validate_key(at: LegStep, conversation: Conversation) -> None:
+    """The key that the peer of the compared session proved to hold is the user's: later ones may go by it."""
+    session = conversation.session
+    fingerprint = None if session is None else session.agreed.peer_fingerprint
+    known = known_of(at.step.records)
+    public = None if fingerprint is None or session is None else _key(known, fingerprint, session)
+    if public is not None:
+        at.step.records.put("known", accept(known, bare(at.step.account.near_address), public, validated=True))
+
+
+def _key(known: Known, fingerprint: bytes, session: Session) -> PublicIdentity | None:
+    hashes = ("sha256", session.agreed.suite.hash)
+    found = (by_fingerprint(known, fingerprint, hash_name=name) for name in hashes)
+    return next((public for public in found if public is not None), None)
 
 
 def _release(at: LegStep, talk: Talk, session: Session) -> None:

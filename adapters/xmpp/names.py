@@ -21,6 +21,7 @@ NS_STANZA_ENCRYPTION = "http://www.xmpp.org/extensions/xep-0200.html#ns"
 NS_FEATURE_NEG = "http://jabber.org/protocol/feature-neg"
 NS_DATA_FORM = "jabber:x:data"
 NS_SSN = "urn:xmpp:ssn"
+NS_CHAT_STATES = "http://jabber.org/protocol/chatstates"
 NS_RECEIPTS = "urn:xmpp:receipts"
 NS_STANZA_ID = "urn:xmpp:sid:0"
 NS_HINTS = "urn:xmpp:hints"
@@ -31,7 +32,10 @@ NS_COMPONENT = "jabber:component:accept"
 
 # ---------------------------------------------------------------- arrivals
 STANZA = "stanza"
-"""A `<message/>` of the account's user to a contact JID; body: its octets as the server wrote them."""
+"""A `<message/>` of the account's user to a contact JID; body: its octets as the server wrote them.
+
+So are `<presence/>` and `<iq/>` that hold encrypted content (XEP-0200): one counter runs through all three kinds.
+"""
 
 PRESENCE = "presence"
 """The resources of the account's user; body: a `Resources` snapshot."""
@@ -45,6 +49,15 @@ With the kind `error` it is an error stanza, whose `<error/>` the form field hol
 
 ENCRYPTED = "encrypted"
 """A stanza with encrypted content (XEP-0200)."""
+
+STATE = "state"
+"""The same, for what is true for a moment only: never stored, and nothing for clients that cannot read it."""
+
+ENCRYPTED_PRESENCE = "encrypted-presence"
+"""A presence with encrypted content, to one resource."""
+
+IQ = "iq"
+"""An iq with encrypted content, or an error without any; `kind` is `get`, `set`, `result` or `error`."""
 
 ERROR = "error"
 """An error stanza; the sentence for people is rendered outside, from the code."""
@@ -67,6 +80,9 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
     {
         NEGOTIATE: RequestShape({**_ENDS, "id": Opaque, "thread": Opaque, "form": Public}, {"kind": Code}),
         ENCRYPTED: RequestShape({**_ENDS, "id": Opaque, "thread": Opaque, "content": Sealed}),
+        STATE: RequestShape({**_ENDS, "id": Opaque, "thread": Opaque, "content": Sealed}),
+        ENCRYPTED_PRESENCE: RequestShape({**_ENDS, "content": Sealed}),
+        IQ: RequestShape({**_ENDS, "id": Opaque, "kind": Code}, {"content": Sealed, "code": Code}),
         ERROR: RequestShape({**_ENDS, "code": Code}, {"id": Opaque, "thread": Opaque, "content": Sealed}),
         NOTICE: RequestShape({**_ENDS, "id": Opaque, "code": Code}),
         PLAIN: RequestShape({**_ENDS, "id": Opaque, "body": Public}, {"thread": Opaque}),
@@ -75,7 +91,7 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
     }
 )
 
-QUIET = frozenset({NEGOTIATE, ENCRYPTED, ERROR, NOTICE, RECEIPT, SUBSCRIBE})
+QUIET = frozenset({NEGOTIATE, ENCRYPTED, STATE, ENCRYPTED_PRESENCE, IQ, ERROR, NOTICE, RECEIPT, SUBSCRIBE})
 """That the server took one of these says nothing about the user's client, which answers for itself."""
 
 # ---------------------------------------------------------------- addresses

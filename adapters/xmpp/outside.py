@@ -1,19 +1,30 @@
 """The outside half of the XMPP adapter: a component of the user's server, ciphertext only."""
 
 import asyncio
-import contextlib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 
 from adapters.outside_api import AccountRoutes, Edge, Outcome
-from adapters.xmpp.names import NETWORK, PRESENCE, QUIET, RESOURCE, STANZA, bare, jid_of
+from adapters.xmpp.names import (
+    NETWORK,
+    NS_STANZA_ENCRYPTION,
+    PRESENCE,
+    QUIET,
+    RESOURCE,
+    STANZA,
+    bare,
+    jid_of,
+)
+from adapters.xmpp.outside_arrivals import Arrivals
 from adapters.xmpp.outside_component import Link
 from adapters.xmpp.outside_disco import COMPONENT, CONTACT, caps_of
-from adapters.xmpp.outside_health import HEALTH
+from adapters.xmpp.outside_fetch import Fetches, offline_stanza
 from adapters.xmpp.outside_iq import Inquiries, answer
+from adapters.xmpp.outside_pep import Pep
 from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.outside_stanzas import error_reply, presence, rendered
 from adapters.xmpp.outside_stream import Cut
+from adapters.xmpp.pep.names import FETCH, OFFLINE, PEP_QUIET, PUBLISH, RETRACT
 from bridge.wire.link import Carry
 from bridge.wire.values import MAX_BODY, Address
 
@@ -21,9 +32,6 @@ SETTLE_S = 5.0
 """Seconds after a connect in which the answers to presence probes are expected."""
 GATHER_S = 0.05
 """Seconds in which changes of presence are gathered into one arrival."""
-PAUSE_ABOVE = 4096
-RESUME_BELOW = 512
-BATCH = 256
 
 
 class XmppOutside:
@@ -31,24 +39,25 @@ class XmppOutside:
 
     network = NETWORK
     pipelined = True
-    quiet = QUIET
+    quiet = QUIET | PEP_QUIET
 
     def __init__(self, *, jid: str, host: str, port: int, secret: str, settle_s: float = SETTLE_S) -> None:
         """`jid` is the component's domain, `secret` the shared secret of XEP-0114."""
         self._jid = jid
         self._settle_s = settle_s
         self._roster = Roster(())
-        self._arrivals: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue()
-        self._paused = False
+        self._arrivals = Arrivals(self._pause)
         self._complete = False
         self._changed: set[str] = set()
         self._timers: list[asyncio.TimerHandle] = []
-        self._draining: asyncio.Task[None] | None = None
         self._edge: Edge | None = None
         self._options = {"jid": jid, "host": host, "secret": secret}
         self._port = port
         self._link: Link | None = None
         self._inquiries = Inquiries(self._write)
+        self._pep = Pep(self._write)
+        self._publishing = asyncio.Lock()
+        self._fetches = Fetches(self._arrivals.put)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> "XmppOutside":
@@ -61,7 +70,8 @@ class XmppOutside:
         """Begin to connect; returns at once, how it stands goes to `edge.health`."""
         self._edge = edge
         self._roster.remap(routes)
-        self._draining = asyncio.create_task(self._drain(edge))
+        await self._pep.load(edge, routes)
+        self._arrivals.start(edge)
         self._link = Link(
             **self._options,
             port=self._port,
@@ -76,6 +86,8 @@ class XmppOutside:
         """Contacts that are new show themselves, those that are no longer mapped go."""
         before = self._pairs()
         self._roster.remap(routes)
+        if self._edge is not None:
+            await self._pep.load(self._edge, routes)
         after = self._pairs()
         for alias, user in sorted(before - after):
             self._write(presence(f"{alias}/{RESOURCE}", user, "unavailable"))
@@ -83,17 +95,35 @@ class XmppOutside:
             self._greet(alias, user)
 
     async def carry(self, account: str, request: Carry) -> Outcome:
-        """Write the stanza and wait for the server to have handled it."""
-        try:
-            octets = rendered(request.request, request.values)
-        except ValueError:
-            return Outcome("bad-request")
-        sender = request.values["from"]
+        """Write the stanza and wait for the server to have handled it; what a contact publishes is kept here."""
+        sender = request.values.get("from")
         if not isinstance(sender, Address) or bare(jid_of(sender)).rpartition("@")[2] != self._jid.lower():
+            return Outcome("bad-request")
+        if request.request in (PUBLISH, RETRACT):
+            return await self._publish(account, request)
+        octets = self._octets(account, request)
+        if octets is None:
             return Outcome("bad-request")
         if self._link is not None and await self._link.write_confirmed(octets):
             return Outcome()
         return Outcome("not-connected", retry=True)
+
+    async def _publish(self, account: str, request: Carry) -> Outcome:
+        if self._edge is None:
+            return Outcome("not-connected", retry=True)
+        async with self._publishing:  # a contact's nodes are kept together, and requests come several at a time
+            return await self._pep.carry(self._edge, account, request.request, request.values)
+
+    def _octets(self, account: str, request: Carry) -> bytes | None:
+        """The stanza of a request; None for one that is not of its shape."""
+        if request.request == FETCH:
+            return self._fetches.begin(account, request.values)
+        try:
+            if request.request == OFFLINE:
+                return offline_stanza(request.values)
+            return rendered(request.request, request.values)
+        except ValueError:
+            return None
 
     async def close(self) -> None:
         """Disconnect. Contacts are not shown as gone: a client would end its sessions at every restart."""
@@ -102,15 +132,17 @@ class XmppOutside:
         if self._link is not None:
             await self._link.close()
         self._inquiries.forget()
-        if self._draining is not None:
-            self._draining.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._draining
+        self._fetches.close()
+        await self._arrivals.close()
 
     # ---------------------------------------------------------------- the connection
     def _write(self, octets: bytes) -> None:
         if self._link is not None:
             self._link.write(octets)
+
+    def _pause(self, paused: bool) -> None:
+        if self._link is not None:
+            self._link.pause_reading(paused)
 
     def _pairs(self) -> set[tuple[str, str]]:
         return {(c.alias, a.near_address) for a in self._roster.accounts for c in a.contacts}
@@ -132,6 +164,7 @@ class XmppOutside:
 
     def _down(self) -> None:
         self._inquiries.forget()
+        self._fetches.forget()
         self._roster.forget_presence()
         self._complete = False
         self._changed.clear()
@@ -152,7 +185,10 @@ class XmppOutside:
         found = cut.element()
         if found is None:
             return
-        if cut.name == "presence":
+        if (account := self._sealed_for(cut, found)) is not None:
+            assert cut.octets is not None
+            self._arrivals.put(account, STANZA, cut.octets)
+        elif cut.name == "presence":
             self._presence(found)
         else:
             self._iq(found)
@@ -164,18 +200,28 @@ class XmppOutside:
         if kind in ("groupchat", "headline"):
             return
         if account is not None and cut.octets is not None and len(cut.octets) <= MAX_BODY:
-            self._put(account.account, STANZA, cut.octets)
+            self._arrivals.put(account.account, STANZA, cut.octets)
         elif kind != "error" and sender and bare(sender) != bare(self._jid):
             code = "forbidden" if account is None else "too-large"
             id_ = cut.attributes.get("id", "")
             self._write(error_reply("message", sender=to or self._jid, to=sender, id_=id_, code=code))
 
+    def _sealed_for(self, cut: Cut, found: ET.Element) -> str | None:
+        """The account whose session with a contact this presence or iq belongs to (XEP-0200); None: it is in plain."""
+        if cut.octets is None or len(cut.octets) > MAX_BODY or found.find(f"{{{NS_STANZA_ENCRYPTION}}}c") is None:
+            return None
+        account = self._roster.account_of(found.get("from", ""))
+        if account is None or self._roster.contact(account.account, found.get("to", "")) is None:
+            return None
+        return account.account
+
     def _iq(self, iq: ET.Element) -> None:
         if self._link is not None and iq.get("from") == self._jid and self._link.came_back(iq.get("id", "")):
             return
         if iq.get("type") in ("result", "error"):
-            self._inquiries.answered(iq, self._able)
-        elif (reply := answer(iq, self._jid, self._roster)) is not None:
+            if not self._fetches.answered(iq):
+                self._inquiries.answered(iq, self._able)
+        elif (reply := answer(iq, self._jid, self._roster, self._pep)) is not None:
             self._write(reply)
 
     def _presence(self, found: ET.Element) -> None:
@@ -230,37 +276,7 @@ class XmppOutside:
 
     def _snapshot(self, account: str) -> None:
         self._changed.discard(account)
-        self._put(account, PRESENCE, self._roster.snapshot(account, complete=self._complete).encode())
-
-    def _put(self, account: str, name: str, body: bytes) -> None:
-        self._arrivals.put_nowait((account, name, body))
-        if not self._paused and self._link is not None and self._arrivals.qsize() > PAUSE_ABOVE:
-            self._paused = True
-            self._link.pause_reading(True)
-
-    async def _drain(self, edge: Edge) -> None:
-        """Arrivals into the inbox, in order per account, many in one transaction."""
-        while True:
-            gathered: dict[str, list[tuple[str, bytes]]] = {}
-            account, name, body = await self._arrivals.get()
-            gathered[account] = [(name, body)]
-            for _ in range(min(BATCH, self._arrivals.qsize())):
-                account, name, body = self._arrivals.get_nowait()
-                gathered.setdefault(account, []).append((name, body))
-            await asyncio.gather(*(self._store(edge, a, entries) for a, entries in gathered.items()))
-            if self._paused and self._link is not None and self._arrivals.qsize() < RESUME_BELOW:
-                self._paused = False
-                self._link.pause_reading(False)
-
-    async def _store(self, edge: Edge, account: str, entries: list[tuple[str, bytes]]) -> None:
-        while True:
-            try:
-                await edge.arrived_batch(account, entries)
-            except Exception:
-                edge.health(account, "down", HEALTH["not-stored"])
-                await asyncio.sleep(1.0)
-            else:
-                return
+        self._arrivals.put(account, PRESENCE, self._roster.snapshot(account, complete=self._complete).encode())
 
 
 def _priority(found: ET.Element) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from adapters.xmpp.names import (
+    NS_CHAT_STATES,
     NS_EME,
     NS_ESESSION,
     NS_ESESSION_INIT,
@@ -17,6 +18,7 @@ from adapters.xmpp.names import (
     NS_STANZA_ENCRYPTION,
     NS_STANZA_ID,
 )
+from adapters.xmpp.outside_pep import PEP_CATEGORY, PEP_FEATURES, PEP_TYPE
 
 NS_INFO = "http://jabber.org/protocol/disco#info"
 NS_ITEMS = "http://jabber.org/protocol/disco#items"
@@ -41,12 +43,14 @@ class Entity:
 
     identity: Identity
     features: tuple[str, ...]
+    more: tuple[Identity, ...] = ()
+    """What else it is."""
 
     @property
     def verification(self) -> str:
         """The verification string of entity capabilities, hashed with SHA-1 (XEP-0115, 5.1)."""
-        about = self.identity
-        text = f"{about.category}/{about.kind}//{about.name}<" + "".join(f"{f}<" for f in sorted(self.features))
+        about = sorted(f"{one.category}/{one.kind}//{one.name}<" for one in (self.identity, *self.more))
+        text = "".join(about) + "".join(f"{f}<" for f in sorted(self.features))
         return b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - the specification's choice
 
     @property
@@ -58,13 +62,13 @@ class Entity:
         """The `<query/>` of an answer; None for a node it does not have."""
         if node not in (None, "", f"{CAPS_NODE}#{self.verification}"):
             return None
-        about = self.identity
         mirrored = f" node='{escape(node, quote=True)}'" if node else ""
-        identity = (
-            f"<identity category='{about.category}' type='{about.kind}' name='{escape(about.name, quote=True)}'/>"
+        identities = "".join(
+            f"<identity category='{one.category}' type='{one.kind}' name='{escape(one.name, quote=True)}'/>"
+            for one in (self.identity, *self.more)
         )
         features = "".join(f"<feature var='{f}'/>" for f in self.features)
-        return f"<query xmlns='{NS_INFO}'{mirrored}>{identity}{features}</query>"
+        return f"<query xmlns='{NS_INFO}'{mirrored}>{identities}{features}</query>"
 
 
 CONTACT = Entity(
@@ -81,8 +85,14 @@ CONTACT = Entity(
         NS_RECEIPTS,
         NS_STANZA_ID,
         NS_SSN,
+        NS_CHAT_STATES,
     ),
 )
+"""A contact's resource."""
+PERSON = Entity(
+    CONTACT.identity, (*CONTACT.features, NS_ITEMS, *PEP_FEATURES), (Identity(PEP_CATEGORY, PEP_TYPE, "Lockgate"),)
+)
+"""A contact itself (its bare JID), which is its own PEP service (XEP-0163)."""
 COMPONENT = Entity(Identity("gateway", "matrix", "Lockgate"), (NS_CAPS, NS_INFO, NS_ITEMS, NS_PING))
 
 

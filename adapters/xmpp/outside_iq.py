@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from adapters.outside_api import AccountRoutes
 from adapters.xmpp.names import RESOURCE, bare
 from adapters.xmpp.outside_disco import (
     COMPONENT,
@@ -13,29 +14,36 @@ from adapters.xmpp.outside_disco import (
     NS_INFO,
     NS_ITEMS,
     NS_PING,
+    PERSON,
     Entity,
     KnownCapabilities,
     announces_esession,
     items,
 )
+from adapters.xmpp.outside_pep import Pep
 from adapters.xmpp.outside_roster import Resource, Roster
 from adapters.xmpp.outside_stanzas import iq_error, iq_get, iq_result
 
 INQUIRY_TIMEOUT_S = 15.0
 
 
-def answer(iq: ET.Element, component: str, roster: Roster) -> bytes | None:
+def answer(iq: ET.Element, component: str, roster: Roster, pep: Pep) -> bytes | None:
     """The answer to an iq of type get or set; None when it needs none."""
     sender, to, id_ = iq.get("from", ""), iq.get("to", ""), iq.get("id", "")
     if iq.get("type") not in ("get", "set") or not sender or not id_:
         return None
-    inner = _answered(iq, component, roster)
+    account = roster.account_of(sender)
+    if account is not None and "/" not in to and roster.contact(account.account, to) is not None:
+        eventing = pep.reply(iq, account.account, to)
+        if eventing is not None:
+            return eventing
+    inner = _answered(iq, component, roster, pep)
     if inner is None:
         return iq_error(to, sender, id_, "cancel", "service-unavailable")
     return iq_result(to, sender, id_, inner)
 
 
-def _answered(iq: ET.Element, component: str, roster: Roster) -> str | None:
+def _answered(iq: ET.Element, component: str, roster: Roster, pep: Pep) -> str | None:
     """What the result holds; None: service unavailable. Contacts are there only for the account they belong to."""
     if iq.get("type") != "get" or len(iq) != 1:
         return None
@@ -47,11 +55,18 @@ def _answered(iq: ET.Element, component: str, roster: Roster) -> str | None:
         case tag if tag == f"{{{NS_INFO}}}query":
             return entity.info(iq[0].get("node"))
         case tag if tag == f"{{{NS_ITEMS}}}query":
-            listed = account.contacts if account and entity is COMPONENT else ()
-            return items((contact.alias, contact.contact) for contact in listed)
+            return _items(iq.get("to", ""), entity, account, pep)
         case tag if tag == f"{{{NS_PING}}}ping":
             return ""
     return None
+
+
+def _items(to: str, entity: Entity, account: AccountRoutes | None, pep: Pep) -> str:
+    """What there is below: contacts of the component, nodes of a contact."""
+    if account is not None and entity is PERSON:
+        return pep.disco_items(account.account, to, NS_ITEMS)
+    listed = account.contacts if account and entity is COMPONENT else ()
+    return items((contact.alias, contact.contact) for contact in listed)
 
 
 def _entity(to: str, component: str, roster: Roster, account: str | None) -> Entity | None:
@@ -59,7 +74,7 @@ def _entity(to: str, component: str, roster: Roster, account: str | None) -> Ent
         return COMPONENT
     if account is None or to.partition("/")[2] not in ("", RESOURCE) or roster.contact(account, to) is None:
         return None
-    return CONTACT
+    return CONTACT if "/" in to else PERSON
 
 
 @dataclass(frozen=True, slots=True)

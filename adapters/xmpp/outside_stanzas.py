@@ -5,7 +5,9 @@ from html import escape
 
 from adapters.xmpp.names import (
     ENCRYPTED,
+    ENCRYPTED_PRESENCE,
     ERROR,
+    IQ,
     NEGOTIATE,
     NOTICE,
     NS_CARBONS,
@@ -18,6 +20,7 @@ from adapters.xmpp.names import (
     PLAIN,
     RECEIPT,
     REQUESTS,
+    STATE,
     SUBSCRIBE,
     jid_of,
 )
@@ -32,6 +35,7 @@ _AFTER_CONTENT = (
 _NEVER_STORED = (
     f"<private xmlns='{NS_CARBONS}'/><no-store xmlns='{NS_HINTS}'/><no-copy xmlns='{NS_HINTS}'/></message>"
 ).encode()
+IQ_KINDS = ("get", "set", "result", "error")
 
 
 def rendered(request: str, values: Mapping[str, Value]) -> bytes:
@@ -77,6 +81,26 @@ def _negotiate(values: Mapping[str, Value]) -> bytes:
 def _encrypted(values: Mapping[str, Value]) -> bytes:
     content = _octets(values, "content")
     return _message(values, "chat") + _thread(values) + content + _AFTER_CONTENT + b"</message>"
+
+
+def _state(values: Mapping[str, Value]) -> bytes:
+    return _message(values, "chat") + _thread(values) + _octets(values, "content") + _NEVER_STORED
+
+
+def _encrypted_presence(values: Mapping[str, Value]) -> bytes:
+    opening = _opening("presence", _jid(values, "from"), _jid(values, "to"), None, None)
+    return opening + _octets(values, "content") + b"</presence>"
+
+
+def _iq(values: Mapping[str, Value]) -> bytes:
+    """What went wrong with an encrypted iq is said inside the encryption; outside stands only that it did."""
+    kind, code, content = values["kind"], values.get("code"), _octets(values, "content")
+    assert isinstance(kind, Code)
+    if kind.v not in IQ_KINDS or (not content and not (kind.v == "error" and isinstance(code, Code))):
+        raise ValueError("an iq of an unknown shape")
+    inner = content or _error_element(code.v if isinstance(code, Code) else "")
+    opening = _opening("iq", _jid(values, "from"), _jid(values, "to"), _opaque(values, "id"), kind.v)
+    return opening + inner + b"</iq>"
 
 
 def _error(values: Mapping[str, Value]) -> bytes:
@@ -140,6 +164,9 @@ def iq_get(sender: str, to: str, id_: str, inner: str) -> bytes:
 _RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], bytes]] = {
     NEGOTIATE: _negotiate,
     ENCRYPTED: _encrypted,
+    STATE: _state,
+    ENCRYPTED_PRESENCE: _encrypted_presence,
+    IQ: _iq,
     ERROR: _error,
     NOTICE: _notice,
     PLAIN: _plain,

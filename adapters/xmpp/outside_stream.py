@@ -44,7 +44,9 @@ class Cut:
 class Cutter:
     """Cuts one stream, from its header to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_STANZA) -> None:
+        """`limit`: octets of a stanza beyond which it is only counted."""
+        self._limit = limit
         self._parser = expat.ParserCreate("utf-8")
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -67,7 +69,7 @@ class Cutter:
         """
         whole = self._whole.feed(octets)
         self._kept += whole
-        broken = self._whole.waiting > MAX_STANZA
+        broken = self._whole.waiting > self._limit
         try:
             self._parser.Parse(whole, False)
         except expat.ExpatError:
@@ -114,12 +116,12 @@ class Cutter:
         """Drop what is no longer needed: all before the stanza that is under way, or before the next."""
         end = self._base + len(self._kept)
         keep_from = self._done if self._depth <= 1 else self._begun
-        if self._depth > 1 and (self._overflowed or end - keep_from > MAX_STANZA):
+        if self._depth > 1 and (self._overflowed or end - keep_from > self._limit):
             self._overflowed = True
             keep_from = end
         elif self._depth <= 1 and b"<" not in self._kept[keep_from - self._base :]:
             keep_from = self._done = end
-        elif end - keep_from > MAX_STANZA:
+        elif end - keep_from > self._limit:
             raise StreamBroken("a start tag is longer than any stanza may be")
         del self._kept[: keep_from - self._base]
         self._base = keep_from

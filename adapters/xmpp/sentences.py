@@ -104,6 +104,24 @@ ERRORS = {
         "The other network does not allow this message, so it was not passed on. Ask the gateway's operator why.",
     ),
 }
+ERRORS |= {
+    "not-verified": Explanation(
+        "wait",
+        "policy-violation",
+        "This contact only takes messages in a verified session, and yours is not verified. Compare the short "
+        "authentication string with the gateway's operator, then send your message again.",
+    ),
+    "no-such-query": Explanation(
+        "cancel",
+        "feature-not-implemented",
+        "The gateway does not know what your client asks for. What it asked has not been passed on to anybody.",
+    ),
+    "half-open": Explanation(
+        "wait",
+        "resource-constraint",
+        "Too many encrypted sessions with your account are only half set up. Wait a minute and try again.",
+    ),
+}
 ERRORS["devices-unknown"] = ERRORS["no-sessions"]
 
 OTHER_ERROR = Explanation(
@@ -120,6 +138,17 @@ NOTICES = {
     "with your client. It is tried again later; starting an encrypted session with this contact yourself may help.",
     "waiting-verify": "A message for you is waiting at the gateway: your client's session could not be linked to the "
     "verified one. Compare the short authentication string with the gateway's operator; until then messages are held.",
+    "identity-new": "Your client showed a key of its own for the first time. It is remembered; compare the short "
+    "authentication string with the gateway's operator once, to be sure that the key is yours.",
+    "identity-changed": "Your client shows another identity key than before. If you did not reinstall it, somebody may "
+    "be posing as you: tell the gateway's operator before you write on.",
+    "identity-elsewhere": "The identity key that your client shows is known as another user's. Tell the gateway's "
+    "operator, unless both accounts are yours.",
+    "identity-weaker": "Your client used to give better proof or stronger encryption than in this session. If you did "
+    "not change it, somebody on the way may be weakening it: end the session and begin another.",
+    "session-quantum-safe": "This session's keys hold against a quantum computer as well.",
+    "session-classical": "This session is encrypted, but your client cannot make keys that hold against a quantum "
+    "computer: who records the session today could read it with one later.",
     "session-ended": "The encrypted session with this contact was ended. Nothing is sent unencrypted because of it.",
 }
 

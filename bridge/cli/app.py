@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 trust_app = typer.Typer(name="trust", help="See and decide whom to trust.", no_args_is_help=True)
 app.add_typer(trust_app)
+parked_app = typer.Typer(name="parked", invoke_without_command=True)
+app.add_typer(parked_app)
 
 ConfigFile = Annotated[
     Path, typer.Option("-c", "--config", metavar="FILE", envvar="LOCKGATE_CONFIG", help="The configuration file.")
@@ -63,6 +65,33 @@ def chat(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "client.chat", *context.args])  # noqa: S606
 
 
+@app.command(short_help="Let an ordinary client use encrypted sessions.")
+def companion(
+    config: Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="Its configuration.")] = None,
+    jid: Annotated[str | None, typer.Option("--jid", help="Your address.")] = None,
+    password_file: Annotated[str | None, typer.Option("--password-file", help="File with its password.")] = None,
+    listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="127.0.0.1:5222.")] = None,
+    folder: Annotated[str | None, typer.Option("--folder", help="Where it keeps its keys and state.")] = None,
+) -> None:
+    """A local proxy: your client logs in to it, and chats with contacts that have ESessions are encrypted."""
+    from bridge.cli.companion import companion as run_companion
+
+    if config is None and (jid is None or password_file is None):
+        raise typer.BadParameter("give -c FILE, or --jid and --password-file")
+    raise typer.Exit(run_companion(config, jid, password_file, listen, folder))
+
+
+@app.command(
+    short_help="Send one message to a contact, encrypted.",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def send(context: typer.Context) -> None:
+    """Send one message, sealed, sent and over at once (`lockgate send --help` for its options)."""
+    # Another program, and the user's: the gateway's processes never see what it sends.
+    os.execv(sys.executable, [sys.executable, "-m", "client.send", *context.args])  # noqa: S606
+
+
 @app.command(short_help="Show how a running gateway stands.")
 def status(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """How a running gateway stands: processes, connections, and each leg's encryption."""
@@ -85,12 +114,34 @@ def trace(
     show_traces(config, message=message, account=account, limit=limit, as_json=json)
 
 
-@app.command(short_help="Show what was set aside, and why.")
-def parked(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+@parked_app.callback(short_help="Show what was set aside, and why; try it again.")
+def parked(context: typer.Context, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """What was set aside, and why. `lockgate parked release` has it tried again."""
+    if context.invoked_subcommand is None:
+        parked_list(config, json)
+
+
+@parked_app.command("list", short_help="Show what was set aside, and why.")
+def parked_list(config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
     """What was set aside, and why."""
     from bridge.cli.traces import show_parked
 
     show_parked(config, as_json=json)
+
+
+@parked_app.command("release", short_help="Have it tried again.")
+def parked_release(
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", min=1, help="As listed.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All that are listed.")] = False,
+    account: Annotated[str | None, typer.Option("--account", help="With --all: only this account's.")] = None,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Have a running gateway take inputs that were set aside once more, after the reason for it was mended."""
+    from bridge.cli.traces import release_parked
+
+    if bool(numbers) == all_ or (account is not None and not all_):
+        raise typer.BadParameter("give numbers, or --all (with or without --account)")
+    release_parked(config, None if all_ else numbers, account)
 
 
 @app.command(short_help="Make a sealing key.")
@@ -161,7 +212,7 @@ def trust_distrust(
 def main() -> None:
     """Entry point: expected failures are told in sentences, without a traceback."""
     if not output.fancy():
-        app.rich_markup_mode = trust_app.rich_markup_mode = None
+        app.rich_markup_mode = trust_app.rich_markup_mode = parked_app.rich_markup_mode = None
     try:
         app()
     except Failure as error:

@@ -1,4 +1,4 @@
-"""`lockgate trace` and `lockgate parked`: what the ledger knows, read beside the gateway."""
+"""`lockgate trace` and `lockgate parked`: what the ledger knows, read beside the gateway; parked inputs released."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -6,11 +6,13 @@ from datetime import datetime
 from pathlib import Path
 
 from bridge.cli import output
+from bridge.cli.admin import ask
 from bridge.config.load import load_config
-from bridge.errors import Problem, WorldError
+from bridge.errors import OperatorError, Problem, WorldError
 from bridge.ledger.errors import LedgerError
 from bridge.ledger.model import Parked, TraceRow
 from bridge.ledger.sqlite import Inspector
+from bridge.wire.control import MAX_RELEASED
 
 MOST_STAGES = 8
 """Stages that one message can reach."""
@@ -66,6 +68,28 @@ def show_traces(config: Path, *, message: int | None, account: str | None, limit
         ("MESSAGE", "ACCOUNT", "RECEIVED", "TOOK", "STAGES"),
         [_row(rows) for rows in messages],
     )
+
+
+def release_parked(config: Path, positions: list[int] | None, account: str | None) -> None:
+    """Have the gateway try inputs again: those of the positions, or all (of the account)."""
+    _, inputs = _read(config, None, 1)
+    chosen = [entry.position for entry in inputs if account in (None, entry.account)]
+    if positions is not None:
+        for position in positions:
+            if position not in chosen:
+                raise _not_parked(position)
+        chosen = positions
+    if not chosen:
+        output.line("Nothing is parked.")
+        return
+    reply = ask(load_config(config).admin_socket, {"op": "release", "positions": chosen[:MAX_RELEASED]})
+    count = reply.get("released")
+    output.line(f"{count} of {len(chosen)} inputs are tried again; those that fail are parked once more.")
+
+
+def _not_parked(position: int) -> OperatorError:
+    remedy = "See: lockgate parked. A message that waits for a key there is tried by itself when the key comes."
+    return OperatorError(Problem("not-parked", str(position), "there is no parked input of this number", remedy))
 
 
 def show_parked(config: Path, *, as_json: bool) -> None:

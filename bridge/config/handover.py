@@ -7,10 +7,12 @@ Neither gets what belongs to the other.
 from collections.abc import Iterable, Iterator, Mapping
 
 from adapters.registry import BUILTIN, ENTRY, Halves
+from bridge.config.esession import ESession, options
 from bridge.config.load import Loaded
 from bridge.config.models import Account, Config
 from bridge.config.networks import NEAR_NETWORK
 from bridge.config.secrets import Secrets
+from bridge.config.wording import Path as Place
 from bridge.wire.control import (
     MAX_ACCOUNTS,
     AccountMap,
@@ -20,6 +22,7 @@ from bridge.wire.control import (
     FarAddress,
     GatewayServe,
     NetworkSettings,
+    Option,
     RouteMap,
     Setting,
 )
@@ -42,7 +45,7 @@ def assigned_slots(accounts: Iterable[str], before: Slots | None = None) -> Slot
     return slots
 
 
-def account_maps(config: Config, slots: Slots) -> tuple[AccountMap, ...]:
+def account_maps(config: Config, slots: Slots, secrets: Secrets) -> tuple[AccountMap, ...]:
     """The operator's map with its policy, for the enclave."""
     return tuple(
         AccountMap(
@@ -51,7 +54,8 @@ def account_maps(config: Config, slots: Slots) -> tuple[AccountMap, ...]:
             near_network=NEAR_NETWORK,
             near_address=account.xmpp,
             far_addresses=_far_addresses(account),
-            contacts=tuple(_contact_maps(config, account)),
+            contacts=tuple(_contact_maps(config, name, secrets)),
+            options=_options(account.esession, ("accounts", name), secrets),
         )
         for name, account in config.accounts.items()
     )
@@ -75,7 +79,7 @@ def enclave_configure(loaded: Loaded, slots: Slots) -> EnclaveConfigure:
     """First order to an enclave."""
     return EnclaveConfigure(
         sealing_key=loaded.secrets.sealing_key,
-        accounts=account_maps(loaded.config, slots),
+        accounts=account_maps(loaded.config, slots, loaded.secrets),
     )
 
 
@@ -102,7 +106,16 @@ def alias(config: Config, contact: str) -> str:
     return f"{contact}@{config.xmpp.component.jid}"
 
 
-def _contact_maps(config: Config, account: Account) -> Iterator[ContactMap]:
+def _options(settings: ESession | None, place: Place, secrets: Secrets) -> tuple[Option, ...]:
+    """The settings of encrypted sessions at a place: they go to the enclave, and nowhere else."""
+    if settings is None:
+        return ()
+    found = options(settings, secrets.peers.get((*place, "esession"), {}))
+    return tuple(Option(name=name, value=value) for name, value in found.items())
+
+
+def _contact_maps(config: Config, owner: str, secrets: Secrets) -> Iterator[ContactMap]:
+    account = config.accounts[owner]
     for name, contact in account.contacts.items():
         yield ContactMap(
             id=name,
@@ -110,6 +123,7 @@ def _contact_maps(config: Config, account: Account) -> Iterator[ContactMap]:
             address=contact.address,
             alias=alias(config, name),
             require=contact.require,
+            options=_options(contact.esession, ("accounts", owner, "contacts", name), secrets),
         )
 
 

@@ -14,6 +14,38 @@ class Key(NamedTuple):
     example: str
 
 
+_ESESSION: Mapping[str, Key] = MappingProxyType(
+    {
+        "": Key("encrypted sessions with the user", "esession: {post_quantum: require}"),
+        ".groups": Key("Diffie-Hellman groups, the best first", "groups: [14, 15, 16, 17, 18]"),
+        ".ciphers": Key("ciphers, the best first", "ciphers: [aes128-ctr, aes256-ctr]"),
+        ".hashes": Key("hash functions, the best first", "hashes: [sha256, sha3-256]"),
+        ".stanzas": Key("what is encrypted, the most important first", "stanzas: [message, presence, iq]"),
+        ".post_quantum": Key("the post-quantum part of the keys", "post_quantum: prefer"),
+        ".password_file": Key("file with a password that both ends know", "password_file: secrets/alice-password"),
+        ".public_keys": Key("how public keys may be shown", "public_keys: [hash, key]"),
+        ".own_key": Key("how contacts show their own keys", "own_key: hash"),
+        ".pinned": Key("fingerprints of the user's keys", 'pinned: ["64 hexadecimal digits"]'),
+        ".ca_file": Key("file with certificates that vouch", "ca_file: certificates/ca.pem"),
+        ".certificate_file": Key("file with the user's certificate", "certificate_file: certificates/alice.pem"),
+        ".openpgp_file": Key("file with the user's OpenPGP certificate", "openpgp_file: certificates/alice.asc"),
+        ".allow_dsa": Key("whether keys of old peers may be DSA", "allow_dsa: false"),
+        ".rekey": Key("when a session makes new keys", "rekey: {messages: 100, minutes: 60}"),
+        ".rekey.messages": Key("after how many messages, 1 to 2147483648", "messages: 100"),
+        ".rekey.minutes": Key("after how many minutes, 1 to 525600", "minutes: 60"),
+        ".three_message": Key("negotiations of three messages", "three_message: accept"),
+        ".one_shot": Key("single messages without a session", "one_shot: accept"),
+        ".shield": Key("whose identity is shielded from active attacks", "shield: initiator"),
+        ".offline": Key("sessions while the user is offline (XEP-0187)", "offline: on"),
+        ".require_verified": Key("whether the user must be verified first", "require_verified: true"),
+    }
+)
+
+
+def _esession(parent: str) -> dict[str, Key]:
+    return {f"{parent}.esession{name}": key for name, key in _ESESSION.items()}
+
+
 KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "xmpp": Key("the XMPP side", "xmpp: {component: {…}}"),
@@ -55,6 +87,8 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "accounts.*.contacts.*.address": Key("their address on the far network", 'address: "@bob:matrix.org"'),
         "accounts.*.contacts.*.require": Key("the least assurance on the far leg", "require: end-to-end"),
         "accounts.*.contacts.*.network": Key("the contact's network, when the user has several", "network: matrix"),
+        **_esession("accounts.*"),
+        **_esession("accounts.*.contacts.*"),
         "sealing": Key("how the enclave's state is sealed", "sealing: {key_file: secrets/sealing}"),
         "sealing.key_file": Key("file with the sealing key", "key_file: secrets/sealing"),
         "storage": Key("the ledger", 'storage: {url: "sqlite:///var/lib/lockgate/ledger.db"}'),

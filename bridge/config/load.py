@@ -10,10 +10,12 @@ from bridge.config.document import Node, read_document
 from bridge.config.mistakes import Tidied, problems_of, without_value
 from bridge.config.models import Config
 from bridge.config.relations import Relations
-from bridge.config.secrets import Secrets, gathered, read_secrets, references
+from bridge.config.secrets import Read, Secrets, gathered, read_secrets, references
 from bridge.config.syntax import MAX_OCTETS
 from bridge.errors import ConfigError, Problem
 
+MAX_TOGETHER = 4 << 20
+"""Octets of all files with secrets and certificates: they reach the enclave in one frame."""
 MAX_SOCKET_PATH = 107
 """Octets of a Unix socket's path on Linux, without the final NUL (unix(7))."""
 
@@ -34,10 +36,18 @@ def load(file: Path) -> Loaded:
     config, more = _checked(file, root)
     found = references(root.plain(), file.absolute().parent)
     read, troubles = read_secrets(found, root.line_of)
-    problems += [*more, *troubles]
+    problems += [*more, *troubles, *_too_much(read)]
     if config is None or problems:
         raise ConfigError(str(file), _in_order(problems))
     return Loaded(config, gathered(config, read))
+
+
+def _too_much(read: Read) -> list[Problem]:
+    octets = sum(len(content) for content in read.values())
+    if octets <= MAX_TOGETHER:
+        return []
+    found = f"the files it names have more than {MAX_TOGETHER >> 20} MiB together"
+    return [Problem("too-large", "accounts", found, "Write esession settings once, for the account, where they agree.")]
 
 
 def load_config(file: Path) -> Config:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.config.document import Node
+from bridge.config.esession import MAX_MESSAGES, MAX_MINUTES
 from bridge.config.keys import KEYS, children, elsewhere, pattern
 from bridge.config.wording import SECRET_WORDS, Path, clipped, dotted, kind_of, last_word, nearest, shown
 from bridge.errors import Problem
@@ -23,7 +24,8 @@ _WANTED = {
     "model_type": "a group of keys",
     "model_attributes_type": "a group of keys",
 }
-DEEPEST = 6
+_RANGES = {"messages": MAX_MESSAGES, "minutes": MAX_MINUTES}
+DEEPEST = 7
 """Steps of the longest path of `KEYS`."""
 
 
@@ -154,7 +156,7 @@ def _unknown_key(path: Path, line: int) -> tuple[Problem, str | None]:
     files = [key for key in known if key.endswith("_file")]
     guess = nearest(name, known)
     last = last_word(name)
-    if files and last in SECRET_WORDS:
+    if files and last in SECRET_WORDS and f"{name}s" not in known:
         guess = next((key for key in files if key.startswith(last)), files[0])
         remedy = f"{_IN_A_FILE} {guess}: PATH."
     elif "secret_files" in known and last in SECRET_WORDS:
@@ -213,6 +215,9 @@ def _out_of_bounds(path: Path, line: int, kind: str, details: ErrorDetails) -> P
         return Problem("accounts", where, found, f"{_example(path)} (from 1 to 1024 accounts)", line)
     if path[-1] == "device":
         return Problem("device", where, f"{shown(value)} is not a device ID", _example(path), line)
+    if path[-1] in _RANGES:
+        remedy = f"Write a number from 1 to {_RANGES[str(path[-1])]}."
+        return Problem("out-of-bounds", where, f"{shown(value)} cannot be used here", remedy, line)
     return Problem("out-of-bounds", where, f"{shown(value)} cannot be used here", _example(path), line)
 
 

@@ -10,29 +10,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
 
+from bridge.config.base import Closed, ConfigPath, folder_of, mistake
+from bridge.config.esession import ESession
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
 from bridge.config.mxid import user_id
 from bridge.config.networks import AssuranceName, inside_half, outside_half, printable
-from bridge.config.paths import file_path, is_encodable
+from bridge.config.paths import is_encodable
 from bridge.config.wording import shown
 from bridge.wire.control import MAX_ACCOUNTS
 
 ADMIN_SOCKET = "admin.sock"
-
-
-class Closed(BaseModel):
-    """Base: unknown keys are errors, nothing is converted, nothing can be changed afterwards."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-def _mistake(code: str, found: str, remedy: str) -> PydanticCustomError:
-    """An error whose two sentences `bridge.config.mistakes` shows as they are. Braces would be placeholders."""
-    context = {"found": found, "remedy": remedy}
-    return PydanticCustomError(code, "{found}", context)
 
 
 def _address(normal: Callable[[str], str], called: str, example: str, code: str = "address") -> Callable[[str], str]:
@@ -43,22 +32,9 @@ def _address(normal: Callable[[str], str], called: str, example: str, code: str 
         except NotAnAddress as error:
             reason = error
         meant = f"Perhaps {shown(reason.suggestion)} is meant." if reason.suggestion else f"It looks like “{example}”."
-        raise _mistake(code, f"{{shown}} is not {called} that can be used: it {reason.reason}", meant)
+        raise mistake(code, f"{{shown}} is not {called} that can be used: it {reason.reason}", meant)
 
     return checked
-
-
-def _path(value: object, info: ValidationInfo) -> object:
-    """A path, taken relative to the folder of the configuration file."""
-    path = file_path(value, _folder(info)) if isinstance(value, str) and value else None
-    if path is None:
-        raise _mistake("not-a-path", "{shown} is not the path of a file", "Write the path as text.")
-    return path
-
-
-def _folder(info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    return folder if isinstance(folder, Path) else Path()
 
 
 def _host(text: str) -> str:
@@ -68,7 +44,7 @@ def _host(text: str) -> str:
     except NotAnAddress as error:
         reason = error
     remedy = "Write a host name or an IP address alone, for example 127.0.0.1; the port has a key of its own."
-    raise _mistake("host", f"{{shown}} is not a host: it {reason.reason}", remedy)
+    raise mistake("host", f"{{shown}} is not a host: it {reason.reason}", remedy)
 
 
 def _split(text: str) -> SplitResult | None:
@@ -84,11 +60,11 @@ def _homeserver(text: str) -> str:
     parts = _split(text)
     remedy = "Write the homeserver's base URL, for example https://matrix.example.org."
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise _mistake("url", "{shown} is not an http or https URL", remedy)
+        raise mistake("url", "{shown} is not an http or https URL", remedy)
     if parts.username is not None or parts.password is not None:
-        raise _mistake("url-secret", "the URL holds a user name or password (not shown)", remedy)
+        raise mistake("url-secret", "the URL holds a user name or password (not shown)", remedy)
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise _mistake("url", "{shown} has something after the host", remedy)
+        raise mistake("url", "{shown} has something after the host", remedy)
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -101,16 +77,16 @@ def _storage_url(text: str, info: ValidationInfo) -> str:
     scheme = match.group(1) if match else ""
     remedy = "Write sqlite:///var/lib/lockgate/ledger.db, with three slashes and the absolute path."
     if scheme.startswith("postgres"):
-        raise _mistake("storage-postgres", "PostgreSQL is not supported yet (the URL is not shown)", remedy)
+        raise mistake("storage-postgres", "PostgreSQL is not supported yet (the URL is not shown)", remedy)
     if scheme != "sqlite":
-        raise _mistake("storage-url", "the storage URL (not shown) does not begin with “sqlite:”", remedy)
+        raise mistake("storage-url", "the storage URL (not shown) does not begin with “sqlite:”", remedy)
     path = text.removeprefix("sqlite:")
     malformed = not is_encodable(path) or re.search(r"[?#]", path) or not path.strip("/")
     if malformed or (path.startswith("//") and not path.startswith("///")):
-        raise _mistake("storage-url", "{shown} does not name a file", remedy)
+        raise mistake("storage-url", "{shown} does not name a file", remedy)
     if path.startswith("///"):
         return f"sqlite:///{path.lstrip('/')}"
-    return f"sqlite://{(_folder(info) / path).absolute()}"
+    return f"sqlite://{(folder_of(info) / path).absolute()}"
 
 
 Jid = Annotated[str, AfterValidator(_address(bare_jid, "an XMPP address", "alice@example.org"))]
@@ -124,7 +100,6 @@ OutsideHalf = Annotated[
 InsideHalf = Annotated[
     str, AfterValidator(_address(inside_half, "an inside half", "lockgate_carrier.inside:CarrierInside", "half"))
 ]
-ConfigPath = Annotated[Path, BeforeValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Name of an account or contact; a contact's is the localpart of its JID (bridge.wire.values.ContactId)."""
@@ -193,6 +168,7 @@ class Contact(Closed):
     address: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     require: AssuranceName = "end-to-end"
     network: str | None = None
+    esession: ESession | None = None
 
 
 class Account(Closed):
@@ -203,6 +179,7 @@ class Account(Closed):
     loopback: LoopbackLogin | None = None
     networks: dict[str, FarLogin] = Field(default_factory=dict)
     contacts: dict[Label, Contact] = Field(default_factory=dict)
+    esession: ESession | None = None
 
     def far_addresses(self) -> dict[str, str]:
         """The user's own address by far network."""

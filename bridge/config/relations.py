@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 from adapters.registry import ENTRY
+from bridge.config.esession import contradictions
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
 from bridge.config.networks import ASSURANCES, FAR_NETWORKS, RESERVED, NetworkFacts, other_network
 from bridge.config.wording import SECRET_WORDS, Path, clipped, dotted, last_word, nearest, shown
@@ -109,6 +110,7 @@ class Relations:
             found = "the account has no far network"
             remedy = "Give it a login, for example matrix: {user: …, password_file: …}."
             yield self._problem("no-network", path, found, remedy)
+        yield from self._esession((*path, "esession"), {}, account)
         if "matrix" in account:
             yield from self._matrix(path, _group(account.get("matrix")))
         for other in _group(others):
@@ -116,11 +118,20 @@ class Relations:
         seen: dict[tuple[str, str], str] = {}
         for name, contact in _group(account.get("contacts")).items():
             place = (*path, "contacts", name)
+            yield from self._esession((*place, "esession"), _group(account.get("esession")), _group(contact))
             network = self._network(_group(contact), networks)
             if network is None:
                 yield from self._unclear_network(place, _group(contact), networks)
             else:
                 yield from self._contact(place, _group(contact), network, account, seen)
+
+    def _esession(self, path: Path, account: Group, holder: Group) -> Iterator[Problem]:
+        """Settings that contradict each other: those written here, beside those of the account."""
+        written = _group(holder.get("esession"))
+        if written:
+            for key, found, remedy in contradictions({**account, **written}):
+                at = key if key in written else next(iter(written))
+                yield self._problem("esession", (*path, at), found, remedy)
 
     def _other(self, path: Path, network: str) -> Iterator[Problem]:
         """A login on a network for which an adapter is named."""

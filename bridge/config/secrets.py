@@ -3,14 +3,16 @@
 import base64
 import binascii
 import os
-import re
 import stat
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bridge.config.certificates import KINDS, certificate_octets
 from bridge.config.models import Account, Config
 from bridge.config.paths import file_path
+from bridge.config.reference import BadFile, Reference, octets_of
 from bridge.config.wording import Path as Place
 from bridge.config.wording import dotted
 from bridge.errors import Problem
@@ -18,39 +20,11 @@ from bridge.errors import Problem
 MAX_SECRET = 4096
 """Octets of a secret's file."""
 SEALING_KEY_SIZE = 32
+MAX_PASSWORD = 1024
+"""Characters of a password of sessions; it and what may be in it are `crypto.esession.passwords`'."""
+_NOT_TYPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 SEALING: Place = ("sealing", "key_file")
 Read = dict[Place, str | bytes]
-
-_PATH_LIKE = re.compile(r"(?:~?/|[a-z0-9._-]+/)[a-z0-9._/-]*", re.ASCII)
-"""What is certainly meant as a path: a pasted password seldom has a folder and small letters only."""
-
-
-class BadSecret(Exception):
-    """A secret's file cannot be used. Carries sentences, never its content."""
-
-    def __init__(self, code: str, found: str, remedy: str) -> None:
-        super().__init__(found)
-        self.code = code
-        self.found = found
-        self.remedy = remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """The name of a secret's file as somebody wrote it, perhaps the secret itself by mistake."""
-
-    written: str = field(repr=False)
-    folder: Path
-
-    @property
-    def file(self) -> Path:
-        """The file meant."""
-        return file_path(self.written, self.folder) or self.folder
-
-    @property
-    def name(self) -> str | None:
-        """The file for an error message; None when the text may be a secret."""
-        return str(self.file) if _PATH_LIKE.fullmatch(self.written) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +39,10 @@ class Secrets:
     """For the gateway: by account and network, `{"password": ...}` or `{"token": ..., "device": ...}`."""
     adapters: Mapping[str, Mapping[str, str]] = field(repr=False)
     """For the gateway: by network of `adapters`, the settings that are secret."""
+    peers: Mapping[Place, Mapping[str, bytes]] = field(repr=False)
+    """For the enclave: by the place of an `esession` group, the octets of the files it names, by their keys."""
     files: int
-    """How many files there are."""
+    """How many files with secrets there are."""
 
 
 def references(document: object, folder: Path) -> dict[Place, "Reference"]:
@@ -78,12 +54,21 @@ def references(document: object, folder: Path) -> dict[Place, "Reference"]:
         places += [(*account, "matrix", key) for key in ("password_file", "token_file")]
         for network in _below(document, (*account, "networks")):
             places += _below(document, (*network, "secret_files"))
+    places += [(*place, "password_file") for place in _esessions(document)]
+    places += [(*place, key) for place in _esessions(document) for key in KINDS]
     written = {place: _at(document, place) for place in places}
     return {
         place: Reference(text, folder)
         for place, text in written.items()
         if isinstance(text, str) and text and file_path(text, folder)
     }
+
+
+def _esessions(document: object) -> Iterator[Place]:
+    """The places where settings of encrypted sessions may stand."""
+    for account in _below(document, ("accounts",)):
+        yield (*account, "esession")
+        yield from ((*contact, "esession") for contact in _below(document, (*account, "contacts")))
 
 
 def _below(document: object, place: Place) -> list[Place]:
@@ -101,7 +86,7 @@ def _at(document: object, place: Place) -> object:
 
 
 def secret_text(reference: Reference) -> str:
-    """The one line of a secret's file, without the end of line. Raises `BadSecret`."""
+    """The one line of a secret's file, without the end of line. Raises `BadFile`."""
     octets, file = _octets(reference), reference.file
     try:
         text = octets.decode()
@@ -109,68 +94,74 @@ def secret_text(reference: Reference) -> str:
         text = "\0"
     text = text.removesuffix("\n").removesuffix("\r")
     if not text.strip():
-        raise BadSecret("secret-empty", f"{file} is empty", "Write the secret into it, on one line.")
+        raise BadFile("secret-empty", f"{file} is empty", "Write the secret into it, on one line.")
     if any(ord(char) < 0x20 for char in text):
-        raise BadSecret("secret-malformed", f"{file} does not hold one line of text", "Write only the secret into it.")
+        raise BadFile("secret-malformed", f"{file} does not hold one line of text", "Write only the secret into it.")
+    return text
+
+
+def session_password(reference: Reference) -> str:
+    """A password that people type at both ends: in characters that every keyboard makes alike. Raises `BadFile`."""
+    text = secret_text(reference).strip(" \t\r\n")
+    typed = all(unicodedata.category(char) not in _NOT_TYPED for char in unicodedata.normalize("NFC", text))
+    if not typed or len(text) > MAX_PASSWORD:
+        found = f"{reference.file} holds invisible characters, or more than {MAX_PASSWORD}"
+        raise BadFile("secret-malformed", found, "Write a password into it that can be typed at the other end.")
     return text
 
 
 def sealing_key(reference: Reference) -> bytes:
-    """The 32 octets of a sealing key's file, which holds them in base64. Raises `BadSecret`."""
-    trouble: BadSecret | None = None
+    """The 32 octets of a sealing key's file, which holds them in base64. Raises `BadFile`."""
+    trouble: BadFile | None = None
     text = ""
     try:
         text = secret_text(reference)
-    except BadSecret as error:
+    except BadFile as error:
         if error.code != "secret-missing":
             raise
         trouble = error
     if trouble is not None:
-        raise BadSecret(trouble.code, trouble.found, f"Make a sealing key: lockgate keygen {reference.name or 'FILE'}")
+        raise BadFile(trouble.code, trouble.found, f"Make a sealing key: lockgate keygen {reference.name or 'FILE'}")
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != SEALING_KEY_SIZE:
         remedy = "Restore the right file from a copy; for a new gateway make another one: lockgate keygen FILE"
-        raise BadSecret("sealing-key", f"{reference.file} does not hold a sealing key", remedy)
+        raise BadFile("sealing-key", f"{reference.file} does not hold a sealing key", remedy)
     return key
 
 
 def _octets(reference: Reference) -> bytes:
     file = reference.file
-    trouble: BadSecret
+    trouble: BadFile
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        octets = octets_of(reference, MAX_SECRET, _require_private)
     except (OSError, ValueError) as error:
         trouble = _cannot_open(reference, error)
     else:
-        try:
-            _require_private(file, os.fstat(descriptor))
-            octets = os.read(descriptor, MAX_SECRET + 1)
-        finally:
-            os.close(descriptor)
-        if len(octets) <= MAX_SECRET:
+        if octets is not None:
             return octets
-        trouble = BadSecret("secret-malformed", f"{file} is larger than a secret", "Check that it is the right file.")
+        trouble = BadFile("secret-malformed", f"{file} is larger than a secret", "Check that it is the right file.")
     raise trouble
 
 
-def _cannot_open(reference: Reference, error: Exception) -> BadSecret:
+def _cannot_open(reference: Reference, error: Exception) -> BadFile:
     if isinstance(error, PermissionError):
         remedy = "Make it readable for the user that Lockgate runs as, and for nobody else."
-        return BadSecret("secret-unreadable", f"{reference.file} may not be read by this user", remedy)
+        return BadFile("secret-unreadable", f"{reference.file} may not be read by this user", remedy)
     found = f"there is no file {reference.name}" if reference.name else "it names no file (not shown: is it a secret?)"
     remedy = "Put the secret, on one line, into a file of mode 0600, and name that file here."
-    return BadSecret("secret-missing", found, remedy)
+    return BadFile("secret-missing", found, remedy)
 
 
-def _require_private(file: Path, status: os.stat_result) -> None:
+def _require_private(reference: Reference, status: os.stat_result) -> None:
+    file = reference.file
     if not stat.S_ISREG(status.st_mode):
-        raise BadSecret("secret-malformed", f"{file} is not a file", "Name the file that holds the secret.")
+        raise BadFile("secret-malformed", f"{file} is not a file", "Name the file that holds the secret.")
     if status.st_mode & 0o077:
         found = f"{file} is accessible to other users (mode {stat.S_IMODE(status.st_mode):04o})"
-        raise BadSecret("secret-exposed", found, f"Run: chmod 600 {file}")
+        raise BadFile("secret-exposed", found, f"Run: chmod 600 {file}")
 
 
 def read_secrets(found: Mapping[Place, Reference], line_of: Callable[[Place], int]) -> tuple[Read, list[Problem]]:
@@ -179,10 +170,22 @@ def read_secrets(found: Mapping[Place, Reference], line_of: Callable[[Place], in
     read: Read = {}
     for place, reference in found.items():
         try:
-            read[place] = sealing_key(reference) if place == SEALING else secret_text(reference)
-        except BadSecret as error:
+            read[place] = _content(place, reference)
+        except BadFile as error:
             problems.append(Problem(error.code, dotted(place), error.found, error.remedy, line_of(place)))
     return read, problems
+
+
+def _content(place: Place, reference: Reference) -> str | bytes:
+    if place == SEALING:
+        return sealing_key(reference)
+    if _is_certificate(place):
+        return certificate_octets(reference, str(place[-1]))
+    return session_password(reference) if place[-2] == "esession" else secret_text(reference)
+
+
+def _is_certificate(place: Place) -> bool:
+    return place[-2] == "esession" and place[-1] in KINDS
 
 
 def gathered(config: Config, read: Read) -> Secrets:
@@ -195,7 +198,17 @@ def gathered(config: Config, read: Read) -> Secrets:
         name: _settings(read, ("adapters", name, "secret_files"), adapter.secret_files)
         for name, adapter in config.adapters.items()
     }
-    return Secrets(component, sealing, accounts, adapters, len(read))
+    files = sum(not _is_certificate(place) for place in read)
+    return Secrets(component, sealing, accounts, adapters, _peers(read), files)
+
+
+def _peers(read: Read) -> dict[Place, dict[str, bytes]]:
+    found: dict[Place, dict[str, bytes]] = {}
+    for (*place, key), content in read.items():
+        if place[-1] == "esession":
+            octets = content if isinstance(content, bytes) else content.encode()
+            found.setdefault(tuple(place), {})[str(key)] = octets
+    return found
 
 
 def _settings(read: Read, place: Place, names: Iterable[str]) -> dict[str, str]:

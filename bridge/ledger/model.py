@@ -127,7 +127,8 @@ class Ledger(Protocol):
         """Set an input aside without the enclave having answered it. StepRefused when it is not waiting."""
 
     async def release_parked(self, position: int) -> str | None:
-        """Let a parked input wait again; returns its account, None when there is no such input."""
+        """Let a parked input wait again, behind all others, with its trace; returns its account, None when there is
+        no such input."""
 
     async def set_mark(self, account: str, network: str, name: str, value: str) -> None:
         """Store a mark on its own."""

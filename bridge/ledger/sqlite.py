@@ -92,7 +92,7 @@ class SqliteLedger:
     async def release_parked(self, position: int) -> str | None:
         """See `Ledger`."""
         return await self._group.submit(
-            lambda db: writes.release_parked(db, position), lambda account: int(account is not None)
+            lambda db: writes.release_parked(db, position, self._now_ms()), lambda account: int(account is not None)
         )
 
     async def set_mark(self, account: str, network: str, name: str, value: str) -> None:

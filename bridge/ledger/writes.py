@@ -150,13 +150,19 @@ def park(db: sqlite3.Connection, position: int, account: str | None, code: str, 
     db.execute(INSERT_TRACE, (position, row[0], "parked", code, now_ms))
 
 
-def release_parked(db: sqlite3.Connection, position: int) -> str | None:
-    """Let a parked input wait again; returns its account."""
-    row = db.execute("SELECT account FROM inbox WHERE position = ? AND state = 'parked'", (position,)).fetchone()
-    if row is None:
+def release_parked(db: sqlite3.Connection, position: int, now_ms: int) -> str | None:
+    """Let a parked input wait again, behind all others: a session reads forward only. Returns its account."""
+    rows = db.execute(
+        "DELETE FROM inbox WHERE position = ? AND state = 'parked'"
+        " RETURNING account, source, network, name, key, code, body, received_at",
+        (position,),
+    ).fetchall()
+    if not rows:
         return None
-    db.execute("UPDATE inbox SET state = 'waiting', refusal = NULL WHERE position = ?", (position,))
-    return str(row[0])
+    moved = append_inbox(db, rows[0])
+    db.execute("UPDATE traces SET position = ? WHERE position = ?", (moved, position))
+    db.execute(INSERT_TRACE, (moved, rows[0][0], "received", None, now_ms))
+    return str(rows[0][0])
 
 
 def finish_carries(db: sqlite3.Connection, finished: Sequence[Finished], now_ms: int) -> int:

@@ -52,8 +52,13 @@ FROM_ENCLAVE_CONTROL: Codec[control.Locked | control.Configured | control.Status
     control.FromEnclaveControl
 )
 TO_GATEWAY_CONTROL: Codec[
-    control.GatewayServe | control.LinkFollows | control.GatewayRemap | control.Drain | control.AskGateway
+    control.GatewayServe
+    | control.LinkFollows
+    | control.GatewayRemap
+    | control.Drain
+    | control.ReleaseParked
+    | control.AskGateway
 ] = Codec(control.ToGatewayControl)
 FROM_GATEWAY_CONTROL: Codec[
-    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus
+    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
 ] = Codec(control.FromGatewayControl)

@@ -9,9 +9,26 @@ from bridge.wire.values import AccountId, AddressText, ContactId, Name, Strict
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
 Sentence = Annotated[str, StringConstraints(max_length=1024)]
 MAX_ACCOUNTS = 1024
+MAX_RELEASED = 1000
+"""Parked inputs in one order to release them."""
+
+
+MAX_OPTION = 400 << 10
+"""Characters of the longest option: a certificate of 256 KiB in base64."""
+MAX_OPTIONS = 64
 
 
 # ---------------------------------------------------------------- supervisor -> enclave (trusted)
+class Option(Strict):
+    """One setting of the near network's sessions, as a flat text; some are secrets."""
+
+    name: Name
+    value: str = Field(max_length=MAX_OPTION, repr=False)
+
+
+Options = Annotated[tuple[Option, ...], Field(max_length=MAX_OPTIONS, repr=False)]
+
+
 class ContactMap(Strict):
     """One contact of the operator's map."""
 
@@ -20,6 +37,8 @@ class ContactMap(Strict):
     address: AddressText
     alias: AddressText
     require: AssuranceName
+    options: Options = ()
+    """What differs from the account's."""
 
 
 class FarAddress(Strict):
@@ -38,6 +57,7 @@ class AccountMap(Strict):
     near_address: AddressText
     far_addresses: tuple[FarAddress, ...]
     contacts: tuple[ContactMap, ...]
+    options: Options = ()
 
 
 class EnclaveConfigure(Strict):
@@ -211,6 +231,14 @@ class Drain(Strict):
     within_ms: int = Field(ge=0, lt=600_000)
 
 
+class ReleaseParked(Strict):
+    """The operator wants these parked inputs tried again."""
+
+    t: Literal["release-parked"] = "release-parked"
+    nonce: int = Field(ge=0, lt=1 << 53)
+    positions: tuple[Annotated[int, Field(ge=1, lt=1 << 53)], ...] = Field(max_length=MAX_RELEASED)
+
+
 class AskGateway(Strict):
     """How do the connections stand?"""
 
@@ -218,7 +246,9 @@ class AskGateway(Strict):
     nonce: int = Field(ge=0, lt=1 << 53)
 
 
-ToGatewayControl = Annotated[GatewayServe | LinkFollows | GatewayRemap | Drain | AskGateway, Field(discriminator="t")]
+ToGatewayControl = Annotated[
+    GatewayServe | LinkFollows | GatewayRemap | Drain | ReleaseParked | AskGateway, Field(discriminator="t")
+]
 
 
 # ---------------------------------------------------------------- gateway -> supervisor (hostile)
@@ -264,4 +294,14 @@ class GatewayStatus(Strict):
     health: tuple[Health, ...]
 
 
-FromGatewayControl = Annotated[Serving | Refusing | Health | Drained | GatewayStatus, Field(discriminator="t")]
+class Released(Strict):
+    """Answer to ReleaseParked: how many there were. The others are not parked (any more)."""
+
+    t: Literal["released"] = "released"
+    nonce: int
+    count: int = Field(ge=0)
+
+
+FromGatewayControl = Annotated[
+    Serving | Refusing | Health | Drained | GatewayStatus | Released, Field(discriminator="t")
+]

@@ -65,7 +65,7 @@ PERMITTED: Mapping[tuple[Channel, Phase], Permits] = MappingProxyType(
         ),
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.FRESH): {control.GatewayServe: Phase.OPEN},
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.OPEN): {
-            **_stay(Phase.OPEN, control.LinkFollows, control.GatewayRemap, control.AskGateway),
+            **_stay(Phase.OPEN, control.LinkFollows, control.GatewayRemap, control.ReleaseParked, control.AskGateway),
             control.Drain: Phase.CLOSING,
         },
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.CLOSING): _stay(Phase.CLOSING, control.LinkFollows, control.AskGateway),
@@ -77,11 +77,13 @@ PERMITTED: Mapping[tuple[Channel, Phase], Permits] = MappingProxyType(
             control.Drained: Phase.CLOSING,
         },
         (Channel.SUPERVISOR_FROM_GATEWAY, Phase.OPEN): {
-            **_stay(Phase.OPEN, control.Health, control.GatewayStatus),
+            **_stay(Phase.OPEN, control.Health, control.GatewayStatus, control.Released),
             control.Refusing: Phase.CLOSING,
             control.Drained: Phase.CLOSING,
         },
-        (Channel.SUPERVISOR_FROM_GATEWAY, Phase.CLOSING): _stay(Phase.CLOSING, control.Health, control.GatewayStatus),
+        (Channel.SUPERVISOR_FROM_GATEWAY, Phase.CLOSING): _stay(
+            Phase.CLOSING, control.Health, control.GatewayStatus, control.Released
+        ),
     }
 )
 

@@ -34,16 +34,23 @@ class Misuse(Exception):
 
 
 def policy_of(account: control.AccountMap) -> AccountPolicy:
-    """The account's policy as the halves see it."""
+    """The account's policy as the halves see it: of two options of one name the contact's holds."""
+    shared = _options(account.options)
     return AccountPolicy(
         id=account.id,
         near_network=account.near_network,
         near_address=account.near_address,
         far_addresses={far.network: far.address for far in account.far_addresses},
         contacts=tuple(
-            ContactPolicy(c.id, c.network, c.address, c.alias, Assurance(c.require)) for c in account.contacts
+            ContactPolicy(c.id, c.network, c.address, c.alias, Assurance(c.require), {**shared, **_options(c.options)})
+            for c in account.contacts
         ),
+        options=shared,
     )
+
+
+def _options(options: Sequence[control.Option]) -> dict[str, str]:
+    return {option.name: option.value for option in options}
 
 
 def _compared(account: Account, decision: control.TrustDecision) -> bool:

@@ -17,6 +17,8 @@ MAX_FORM = 1 << 16
 """Octets of a whole form: it is kept as it came until it has been authenticated."""
 MAX_VALUE = 4096
 """Characters of one value: the largest honest one is the base64 of an 8192-bit number (1368)."""
+MAX_IDENTITY = 54_000
+"""Characters of the value of `identity`, which may hold certificates."""
 
 
 class FormKind(StrEnum):
@@ -153,7 +155,8 @@ def _field(element: Element) -> Field:
         raise MalformedForm
     values = _values(element)
     options = tuple(v for o in element.elements if o.name == "option" for v in _values(o))
-    if max(len(values), len(options)) > MAX_VALUES or any(len(v) > MAX_VALUE for v in values + options):
+    longest = MAX_IDENTITY if var == "identity" else MAX_VALUE
+    if max(len(values), len(options)) > MAX_VALUES or any(len(v) > longest for v in values + options):
         raise MalformedForm(*({var} & names.KNOWN))
     required = any(e.name == "required" for e in element.elements)
     return Field(var, values, options, required)

@@ -9,22 +9,35 @@ STANZA_ERRORS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 FORM_TYPE = "urn:xmpp:ssn"
 
 VERSION = "1.0"
+VERSIONS = (VERSION,)
+"""Versions of the protocol that we speak, the best first."""
 REKEY_FREQUENCY = 4294967295
 """Stanzas between re-keyings: the largest value, that is none."""
 
-FIXED: tuple[tuple[str, str, str], ...] = (
-    ("crypt_algs", "hidden", "aes128-ctr"),
-    ("hash_algs", "hidden", "sha256"),
-    ("compress", "hidden", "none"),
-    ("stanzas", "list-multi", "message"),
-    ("init_pubkey", "hidden", "none"),
-    ("resp_pubkey", "hidden", "none"),
-    ("ver", "hidden", VERSION),
-    ("sas_algs", "hidden", "sas28x5"),
-)
-"""Fields that have one acceptable value (XEP-0217, "Fixed Parameters"): name, type in a request, value."""
+PLAIN_CIPHER = "aes128-ctr"
+PLAIN_HASH = "sha256"
+SAS = "sas28x5"
+BOUND_SAS = "{urn:lockgate:esession:0}sas28x5-bound"
+"""The same string over values that are all fixed before the responder answers (docs/decisions/0089)."""
 
-KNOWN = frozenset({name for name, _, _ in FIXED}) | {
+EXTENSION = "urn:lockgate:esession:0"
+"""Prefix of the fields that the XEPs do not know; peers that do not know them ignore them, and authenticate them."""
+GROUP = "{urn:lockgate:esession:0}group"
+"""Groups that are not MODP groups: options in a request, the chosen one in an answer in place of `modp`."""
+GROUP_HASHES = "{urn:lockgate:esession:0}dhhashes"
+GROUP_KEYS = "{urn:lockgate:esession:0}dhkeys"
+"""What `dhhashes` and `dhkeys` are to `modp`."""
+KEM = "{urn:lockgate:esession:0}kem"
+"""Key encapsulation mechanisms: options in a request, the chosen one in an answer."""
+KEM_KEYS = "{urn:lockgate:esession:0}kemkeys"
+"""In a request the public keys, in the order of the options; in an answer the ciphertext."""
+REQUEST = "{urn:lockgate:esession:0}request"
+"""In the answer of a 3-message negotiation: HASH of formA as it was received (docs/decisions/0087)."""
+
+OPTIONS = ("crypt_algs", "hash_algs", "compress", "stanzas", "init_pubkey", "resp_pubkey", "ver", "sas_algs")
+"""Fields of options in the order in which we write them, and name them in a refusal."""
+
+KNOWN = frozenset(OPTIONS) | {
     "FORM_TYPE",
     "accept",
     "logging",
@@ -45,4 +58,10 @@ KNOWN = frozenset({name for name, _, _ in FIXED}) | {
     "mac",
     "terminate",
     "reason",
+    GROUP,
+    GROUP_HASHES,
+    GROUP_KEYS,
+    KEM,
+    KEM_KEYS,
+    REQUEST,
 }

@@ -4,13 +4,18 @@ from dataclasses import replace
 
 from crypto.esession import initiator, payloads, responder
 from crypto.esession.exchanging import on_encrypted
+from crypto.esession.faults import MalformedStanza, UnauthenticStanza, UnusableStanza
 from crypto.esession.forms import kept_form
+from crypto.esession.opening import open_stanza
 from crypto.esession.outcome import Arrival, Conversation, Event, Kind, Outcome, Reply, declining, failed_at_proof
-from crypto.esession.refusals import Condition, error_payload
-from crypto.esession.retained import HASH, SENT_HASHES
-from crypto.esession.states import Established
+from crypto.esession.refusals import Condition, Unproved, error_payload
+from crypto.esession.retained import SENT_HASHES
+from crypto.esession.sealing import seal
+from crypto.esession.session import Session
+from crypto.esession.states import Answered, Established, Offered
 from crypto.primitives.ciphers import sha256
 from crypto.primitives.modp import EXPONENT_DRAW
+from crypto.xml import Element
 
 
 def on_request(state: Conversation, arrival: Arrival) -> Outcome:
@@ -34,39 +39,124 @@ def on_request(state: Conversation, arrival: Arrival) -> Outcome:
 
 def on_response(state: Conversation, arrival: Arrival) -> Outcome:
     """The responder's answer: prove our part."""
-    assert state.offered is not None
+    offered = state.offered
+    assert offered is not None
+    if offered.three_message:
+        return _on_last_response(state, offered, arrival)
     missing = max(2, SENT_HASHES - len(arrival.retained.secrets))
-    hashes = arrival.draw("esession-hashes", missing * HASH)
-    proved, form = initiator.prove(state.offered, arrival.form, arrival.retained, hashes=hashes)
+    hashes = arrival.draw("esession-hashes", missing * initiator.hash_octets(offered, arrival.form))
+    proved, form = initiator.prove(offered, arrival.form, arrival.retained, hashes=hashes, own=arrival.terms)
     after = Conversation(state.thread, proved=proved)
     return Outcome(Event.PROVED, after, (Reply(Kind.NEGOTIATION, payloads.feature(form)),))
 
 
+def _on_last_response(state: Conversation, offered: Offered, arrival: Arrival) -> Outcome:
+    """The second of 3 messages: verify the responder's proof, and send ours with the content that waits for it."""
+    made, form = initiator.conclude(offered, arrival.form, arrival.terms, arrival.retained, judge=arrival.judge)
+    payload, session = payloads.feature(form), made.session
+    if offered.content is not None:
+        session, c = seal(session, offered.content)
+        payload += c
+    replies = (Reply(Kind.NEGOTIATION, payload),)
+    if offered.once:
+        return Outcome(Event.ONCE_SENT, None, replies, identity=made.peer, certificates=made.certificates)
+    return _established(state, arrival, replace(made, session=session), replies)
+
+
 def on_completion(state: Conversation, arrival: Arrival) -> Outcome:
     """The initiator's proof: verify it and prove ours."""
-    assert state.answered is not None
-    confirmation = arrival.draw("esession-confirmation", HASH)
-    made, form = responder.verify(state.answered, arrival.form, arrival.retained, confirmation=confirmation)
+    answered = state.answered
+    assert answered is not None
+    if answered.agreement.three_message:
+        return _on_last_completion(state, answered, arrival)
+    confirmation = arrival.draw("esession-confirmation", answered.agreement.suite.hash_octets)
+    made, form = responder.verify(
+        answered,
+        arrival.form,
+        arrival.retained,
+        confirmation=confirmation,
+        own=arrival.terms,
+        judge=arrival.judge,
+    )
     return _established(state, arrival, made, (Reply(Kind.NEGOTIATION, payloads.init(form)),))
+
+
+def _on_last_completion(state: Conversation, answered: Answered, arrival: Arrival) -> Outcome:
+    """The last of 3 messages: a session, perhaps with content beside it; or that content alone."""
+    made, once = responder.conclude(answered, arrival.form, arrival.retained, own=arrival.terms, judge=arrival.judge)
+    if not once:
+        return _with_content(_established(state, arrival, made, ()), arrival)
+    c = payloads.encrypted(arrival.stanza)
+    if c is None:
+        return Outcome(Event.ENDED, state.without_negotiation, identity=made.peer)
+    content = _content_once(made.session, c)
+    return Outcome(
+        Event.CONTENT_ONCE,
+        state.without_negotiation,
+        content=content,
+        identity=made.peer,
+        certificates=made.certificates,
+    )
+
+
+def _content_once(session: Session, c: Element) -> tuple[Element, ...]:
+    """The content of the only stanza of a session. Raises Unproved when it does not belong to it."""
+    content: tuple[Element, ...] | None
+    try:
+        content = open_stanza(session, c)[1]
+    except (MalformedStanza, UnauthenticStanza, UnusableStanza):
+        content = None
+    if content is None:
+        raise Unproved
+    return content
 
 
 def on_init(state: Conversation, arrival: Arrival) -> Outcome:
     """The responder's proof, perhaps with encrypted content beside it."""
     assert state.proved is not None
-    made = initiator.complete(state.proved, arrival.form)
-    outcome = _established(state, arrival, made, ())
+    made = initiator.complete(state.proved, arrival.form, arrival.terms, judge=arrival.judge)
+    return _with_content(_established(state, arrival, made, ()), arrival)
+
+
+def _with_content(outcome: Outcome, arrival: Arrival) -> Outcome:
+    """With what stands encrypted beside the last message."""
     if payloads.encrypted(arrival.stanza) is None:
         return outcome
     assert outcome.conversation is not None
     kept = outcome.retained or arrival.retained
-    more = on_encrypted(outcome.conversation, replace(arrival, retained=kept))  # content beside the last message
+    more = on_encrypted(outcome.conversation, replace(arrival, retained=kept))
     event = Event.ESTABLISHED if more.event is Event.CONTENT else more.event
-    return replace(more, event=event, retained=more.retained or kept)
+    return replace(
+        more,
+        event=event,
+        retained=more.retained or kept,
+        identity=outcome.identity,
+        certificates=outcome.certificates,
+    )
 
 
 def _established(state: Conversation, arrival: Arrival, made: Established, replies: tuple[Reply, ...]) -> Outcome:
-    retained = arrival.retained.added(made.secret, replacing=made.session.agreed.replaced_identity)
-    return Outcome(Event.ESTABLISHED, Conversation(state.thread, session=made.session), replies, retained=retained)
+    retained = None
+    if made.secret is not None:
+        retained = arrival.retained.added(made.secret, replacing=made.session.agreed.replaced_identity)
+    return Outcome(
+        Event.ESTABLISHED,
+        Conversation(state.thread, session=made.session),
+        replies,
+        retained=retained,
+        identity=made.peer,
+        certificates=made.certificates,
+    )
+
+
+def on_refused(state: Conversation, arrival: Arrival) -> Outcome:
+    """An error stanza in answer to our request, which nothing authenticates: the negotiation is over.
+
+    `refused_fields` are the fields that it names: `dhkeys` when the peer does not negotiate in 3 messages.
+    """
+    fields = payloads.error_fields(arrival.stanza)
+    condition = payloads.error_condition(arrival.stanza)
+    return Outcome(Event.FAILED, None, condition=condition, refused_fields=fields)
 
 
 def on_decline(state: Conversation, _arrival: Arrival) -> Outcome:

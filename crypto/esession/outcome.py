@@ -4,13 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from crypto.esession import payloads
+from crypto.esession import names, payloads
 from crypto.esession.forms import FormKind, MalformedForm
+from crypto.esession.identification import Judge, anyone
+from crypto.esession.identities import PublicIdentity
 from crypto.esession.payloads import Payload
 from crypto.esession.profiles import Profile, other
+from crypto.esession.rekeying_state import Rekeying
 from crypto.esession.retained import Retained
 from crypto.esession.session import ReceivingDirection, Session
 from crypto.esession.states import Answered, Offered, Proved
+from crypto.esession.suite import Suite
 from crypto.esession.terms import Terms
 from crypto.xml import Element
 
@@ -26,6 +30,10 @@ class Event(StrEnum):
     PROVED = "proved"
     ESTABLISHED = "established"
     CONTENT = "content"
+    CONTENT_ONCE = "content-once"
+    """The content of a stanza that was sealed, sent and ended alone: there is no session."""
+    ONCE_SENT = "once-sent"
+    """Ours was sent, to the holder of `identity`: there is no session."""
     REPEATED = "repeated"
     ENDING = "ending"
     ENDED = "ended"
@@ -74,6 +82,8 @@ class Closing:
 
     receiving: ReceivingDirection
     accepted: bytes
+    rekeying: Rekeying | None = None
+    suite: Suite = field(default_factory=Suite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,11 @@ class Conversation:
     proved: Proved | None = None
     session: Session | None = None
     closing: Closing | None = None
+
+    @property
+    def without_negotiation(self) -> "Conversation | None":
+        """Only the session that stands beside a negotiation, None when there is none."""
+        return Conversation(self.thread, session=self.session) if self.session else None
 
     @property
     def active(self) -> bool:
@@ -119,6 +134,17 @@ class Outcome:
     """After FAILED: begin again on a new thread with this profile and `attempt=1`."""
     condition: str | None = None
     """The condition of the error stanza that was received, or is among the replies."""
+    refused_fields: tuple[str, ...] = ()
+    """After FAILED: the fields that the error stanza names, the peer's or ours."""
+    identity: PublicIdentity | None = None
+    """With ESTABLISHED, ONCE_SENT and CONTENT_ONCE: the public key that the peer proved to hold; or None.
+
+    Whose key it is, `vouching` and the caller's records must tell.
+    """
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)
+    """What the peer showed beside it: X.509, DER, unread."""
+    within_error: tuple[Element, ...] = field(default=(), repr=False)
+    """What was encrypted inside its `<error/>`; the condition beside it is authenticated by nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +157,7 @@ class Arrival:
     terms: Terms
     retained: Retained
     draw: Draw
+    judge: Judge = anyone
 
     @property
     def form(self) -> Element:
@@ -149,7 +176,12 @@ def declining(state: Conversation) -> Reply:
 
 
 def failed_at_proof(state: Conversation, condition: str | None) -> Outcome:
-    """The peer did not take our proof: it may read the specifications otherwise. One more attempt."""
+    """The peer did not take our proof: it may read the specifications otherwise. One more attempt.
+
+    None when it chose what only readers of the letter have: nobody may make us fall back by forging an error.
+    """
     assert state.proved is not None
-    retry = other(state.proved.profile) if state.proved.attempt == 0 else None
+    proved = state.proved
+    plain = (proved.agreement.suite.cipher, proved.agreement.suite.hash) == (names.PLAIN_CIPHER, names.PLAIN_HASH)
+    retry = other(proved.profile) if proved.attempt == 0 and plain else None
     return Outcome(Event.FAILED, None, retry=retry, condition=condition)

@@ -32,11 +32,13 @@ class Payload(StrEnum):
 
 
 def kind_of(stanza: Element) -> Payload | None:
-    """What a `<message/>` stanza is to an ESession; None when it is nothing of ours."""
+    """What a `<message/>`, `<presence/>` or `<iq/>` stanza is to an ESession; None when it is nothing of ours."""
     if encrypted(stanza) is not None and negotiation_form(stanza) is None:
         return Payload.ENCRYPTED
     if stanza.attribute("type") == "error":
-        return Payload.ERROR
+        return Payload.ERROR if encrypted_in_error(stanza) is None else Payload.ENCRYPTED
+    if stanza.name != "message":  # negotiations are made of messages only
+        return None
     x = negotiation_form(stanza)
     if x is None:
         return None
@@ -48,6 +50,12 @@ def kind_of(stanza: Element) -> Payload | None:
 def encrypted(stanza: Element) -> Element | None:
     """The `<c/>` element of a stanza."""
     return stanza.child(names.STANZA, "c")
+
+
+def encrypted_in_error(stanza: Element) -> Element | None:
+    """The `<c/>` element in the `<error/>` of a stanza."""
+    error = stanza.child(stanza.namespace, "error")
+    return None if error is None else error.child(names.STANZA, "c")
 
 
 def negotiation_form(parent: Element) -> Element | None:
@@ -72,6 +80,14 @@ def error_condition(stanza: Element) -> str:
     return next((name for name in found if name != "text"), "undefined-condition")
 
 
+def error_fields(stanza: Element) -> tuple[str, ...]:
+    """The fields that an error stanza names, of those that we know."""
+    error = stanza.child(stanza.namespace, "error")
+    feature = None if error is None else error.child(names.NEGOTIATION, "feature")
+    named = () if feature is None else tuple(e.attribute("var") or "" for e in feature.elements if e.name == "field")
+    return tuple(var for var in named if var in names.KNOWN)
+
+
 def form_payload(x: Element) -> Payload | None:
     """What a negotiation form is. A malformed one counts as what its type says, to be refused as that."""
     try:
@@ -83,7 +99,7 @@ def form_payload(x: Element) -> Payload | None:
         return {"form": Payload.REQUEST, "submit": Payload.RESPONSE, "result": Payload.COMPLETION}.get(kind or "")
     if form.kind is FormKind.FORM:
         return Payload.RENEGOTIATE if form.field("accept") is None else Payload.REQUEST
-    if form.says_yes("terminate"):
+    if form.says_yes("terminate") and form.field("identity") is None:
         return Payload.TERMINATE if form.kind is FormKind.SUBMIT else Payload.ACKNOWLEDGE
     return _reply_payload(form)
 

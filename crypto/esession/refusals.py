@@ -70,6 +70,22 @@ class Unproved(Refusal, Unauthentic):
         super().__init__("the peer did not prove its part of the negotiation")
 
 
+class UnknownKey(Refusal):
+    """The peer named a public key by a fingerprint of which we do not hold the key (XEP-0116, "Verifying Bob")."""
+
+    def __init__(self, var: str) -> None:
+        super().__init__("the fingerprint is of a public key that is not known here", var)
+
+
+class KeyRefused(Refusal):
+    """The peer's public key is proved, or could be, but it is not one that is trusted or strong enough here."""
+
+    condition = Condition.FEATURE_NOT_IMPLEMENTED
+
+    def __init__(self, var: str) -> None:
+        super().__init__("the peer's public key is not accepted", var)
+
+
 def error_payload(condition: Condition, fields: tuple[str, ...] = ()) -> bytes:
     """The `<error/>` child of an error stanza, serialised. Absurdly many or long names of fields are left out."""
     children = [Element(names.STANZA_ERRORS, condition.value)]

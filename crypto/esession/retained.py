@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from crypto.primitives.ciphers import hmac_sha256, same, sha256
+from crypto.esession.suite import Suite
+from crypto.primitives.ciphers import same, sha256
 
 MAX_SECRETS = 8
 """Secrets kept for one bare JID: one per client of the peer's, twice while a new one is not confirmed."""
@@ -13,6 +14,8 @@ MAX_VERIFIED = MAX_SECRETS - 1
 SENT_HASHES = 10
 """Hashes sent in `rshashes`, always: random ones fill up, so that the number of secrets is not seen."""
 HASH = 32
+"""Octets of a value with the hash that every peer has."""
+PLAIN = Suite()
 
 
 class Chain(StrEnum):
@@ -47,21 +50,23 @@ class Retained:
         """Whether a session that is not linked to a verified one is suspicious."""
         return self.compared or any(k.verified for k in self.secrets)
 
-    def shared_with_initiator(self, nonce: bytes, hashes: Iterable[bytes]) -> RetainedSecret | None:
+    def shared_with_initiator(
+        self, nonce: bytes, hashes: Iterable[bytes], suite: Suite = PLAIN
+    ) -> RetainedSecret | None:
         """The secret of which the initiator sent the hash, by its nonce; None when there is none."""
         received = tuple(hashes)
         found = None
         for kept in self.secrets:
-            own = retained_hash(nonce, kept.secret)
+            own = retained_hash(nonce, kept.secret, suite)
             if any([same(own, other) for other in received]) and found is None:
                 found = kept
         return found
 
-    def shared_with_responder(self, confirmation: bytes) -> RetainedSecret | None:
+    def shared_with_responder(self, confirmation: bytes, suite: Suite = PLAIN) -> RetainedSecret | None:
         """The secret that the responder confirmed by `srshash`; None when there is none."""
         found = None
         for kept in self.secrets:
-            if same(shared_hash(kept.secret), confirmation) and found is None:
+            if same(shared_hash(kept.secret, suite), confirmation) and found is None:
                 found = kept
         return found
 
@@ -99,16 +104,16 @@ def identity_of(secret: bytes) -> bytes:
     return sha256(b"lockgate retained secret", secret)[:8]
 
 
-def retained_hash(nonce: bytes, secret: bytes) -> bytes:
+def retained_hash(nonce: bytes, secret: bytes, suite: Suite = PLAIN) -> bytes:
     """One value of `rshashes`: HMAC keyed by the initiator's nonce, so that it says nothing to others."""
-    return hmac_sha256(nonce, secret)
+    return suite.hmac(nonce, secret)
 
 
-def shared_hash(secret: bytes) -> bytes:
+def shared_hash(secret: bytes, suite: Suite = PLAIN) -> bytes:
     """The value of `srshash`."""
-    return hmac_sha256(secret, b"Shared Retained Secret")
+    return suite.hmac(secret, b"Shared Retained Secret")
 
 
-def new_secret(session_key: bytes) -> bytes:
+def new_secret(session_key: bytes, suite: Suite = PLAIN) -> bytes:
     """The secret that a session leaves for the next one; `session_key` is the final K."""
-    return hmac_sha256(session_key, b"New Retained Secret")
+    return suite.hmac(session_key, b"New Retained Secret")

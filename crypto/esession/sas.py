@@ -1,17 +1,33 @@
 """The short authentication string sas28x5 (XEP-0116, "The sas28x5 SAS Algorithm")."""
 
-from crypto.primitives.ciphers import sha256
+from crypto.esession.suite import Suite
 
 DIGITS = "acdefghikmopqruvwxy123456789"
 LENGTH = 5
 
 
-def short_authentication_string(initiator_mac: bytes, response_form: bytes) -> str:
-    """Five characters that both users compare: equal when nobody stands between (one chance in 2^24 to err).
+_PLAIN = Suite()
+_LABEL = b"Short Authentication String"
 
-    `initiator_mac` is M_A, 32 octets; `response_form` is formB, the normalised answer of the responder.
+
+def short_authentication_string(initiator_mac: bytes, response_form: bytes, suite: Suite = _PLAIN) -> str:
+    """Five characters that both users compare: equal when nobody stands between.
+
+    `initiator_mac` is M_A; `response_form` is formB, the normalised answer of the responder. Somebody between who is
+    quick has more than one try, see `bound_string`.
     """
-    digest = sha256(initiator_mac, response_form, b"Short Authentication String")
+    return _digits(suite.digest(initiator_mac, response_form, _LABEL))
+
+
+def bound_string(public: bytes, request_form: bytes, response_form: bytes, suite: Suite) -> str:
+    """The same of values that are all fixed before the responder answers: one chance in 2^24 to err, once.
+
+    `public` is e, to which the request commits by its hash; the forms are formA and formB (docs/decisions/0089).
+    """
+    return _digits(suite.digest(suite.digest(request_form), suite.digest(response_form), public, _LABEL))
+
+
+def _digits(digest: bytes) -> str:
     number = int.from_bytes(digest[-3:], "big")
     string = ""
     for _ in range(LENGTH):

@@ -14,6 +14,7 @@ from crypto.esession.negotiating import (
     on_completion,
     on_decline,
     on_init,
+    on_refused,
     on_renegotiation,
     on_request,
     on_response,
@@ -36,7 +37,7 @@ TABLE: Mapping[Stage, Mapping[Payload, Handler]] = MappingProxyType(
             Payload.RESPONSE: on_response,
             Payload.DECLINE: on_decline,
             Payload.TERMINATE: on_decline,
-            Payload.ERROR: on_error,
+            Payload.ERROR: on_refused,
         },
         Stage.ANSWERED: {
             Payload.REQUEST: on_request,

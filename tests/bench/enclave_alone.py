@@ -82,10 +82,10 @@ class Pump:
         return Rate(messages, self.inside_s - wall, cpu_seconds(self.enclave.pid) - cpu)
 
 
-def started(enclave: EnclaveProcess) -> Pump:
+def started(enclave: EnclaveProcess, *, pump: Pump | None = None) -> Pump:
     """An enclave with one account whose session with Alice is active and whose room with Bob is ready."""
-    ends = Ends()
-    pump = Pump(enclave, ends)
+    pump = pump or Pump(enclave, Ends())
+    ends = pump.ends
     pump.carry(enclave.restore("alice"))
     pump.settle()
     for stanza in ends.alice.start():

@@ -108,10 +108,18 @@ def libraries() -> str:
     return "done"
 
 
+def identities() -> str:
+    """So do identity keys, their vouchers and every algorithm of a suite."""
+    work: Callable[[], str] = sys.modules["tests.boundary.identities_at_work"].work
+    return work()
+
+
 def _libraries() -> tuple[Any, ...]:
     import gmpy2
     import vodozemac
     from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401
+
+    from tests.boundary import identities_at_work  # noqa: F401
 
     return vodozemac, gmpy2, sys.modules["cryptography.hazmat.primitives.ciphers"]
 
@@ -159,7 +167,7 @@ DEEDS: Final = MappingProxyType(
         function.__name__: function
         for function in (
             x32, executable_memory, executable_later, mapped_descriptor, dumpable_again, thread, late_import, trace,
-            ordinary_work, libraries, open_file, make_file, list_root, interfaces, signal_parent,
+            ordinary_work, libraries, identities, open_file, make_file, list_root, interfaces, signal_parent,
         )
     }
 )  # fmt: skip

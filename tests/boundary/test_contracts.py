@@ -13,7 +13,7 @@ import pytest
 from tests.boundary.closed_contract import matches
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("adapters", "bridge", "client", "crypto")
+PACKAGES = ("adapters", "bridge", "client", "companion", "crypto")
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 
 
@@ -111,6 +111,13 @@ VIOLATIONS = [
     ("adapters", "adapters/loopback/outside.py", "import adapters.matrix.names"),
     ("client", "client/newcomer.py", "import bridge.config.load"),
     ("client", "client/newcomer.py", "import crypto.enclave.seal"),
+    ("companion", "companion/newcomer.py", "import crypto.esession.session"),
+    ("companion", "companion/newcomer.py", "import adapters.xmpp.inside"),
+    ("companion", "companion/newcomer.py", "import gmpy2"),
+    ("companion", "companion/driver.py", "from adapters.companion import inside"),
+    ("inside", "adapters/companion/inside.py", "from companion import hook"),
+    ("halves", "adapters/companion/inside.py", "import random"),
+    ("neutral", "adapters/companion/names.py", "from crypto.message import Message"),
 ]
 
 

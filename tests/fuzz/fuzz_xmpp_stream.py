@@ -9,9 +9,11 @@ import xml.etree.ElementTree as ET
 from adapters.outside_api import AccountRoutes, Route
 from adapters.xmpp.outside_disco import announces_esession, caps_of
 from adapters.xmpp.outside_iq import answer
+from adapters.xmpp.outside_pep import Pep
 from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.outside_stream import Cut, Cutter, StreamBroken
 
+PEP = Pep(lambda _: None)
 ROSTER = Roster([AccountRoutes("alice", "alice@x", {}, (Route("bob", "matrix", "@b:x", "bob@m.x"),))])
 
 
@@ -29,7 +31,7 @@ def target(data: bytes) -> None:
             continue
         caps_of(element)
         announces_esession(element)
-        reply = answer(element, "m.x", ROSTER)
+        reply = answer(element, "m.x", ROSTER, PEP)
         assert reply is None or ET.fromstring(reply).tag == "iq"
 
 

@@ -104,3 +104,11 @@ def test_a_kept_demo_tells_addresses_and_passwords_and_runs_until_interrupted(sh
         process.stdout.read()
         assert process.wait() == 0
     assert list(short_path.iterdir()) == []
+
+
+def test_with_profanity_behind_the_companion_all_claims_hold(short_path: Path) -> None:
+    with _demo(short_path, "--client", "profanity") as process:
+        said, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, said[-4000:]
+    assert "Verdict: every message arrived exactly once" in said
+    assert "  NO   " not in said

@@ -1,6 +1,7 @@
 """The outside half against a real Prosody: connecting, presence, discovery, messages, refusals, restarts."""
 
 import asyncio
+import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,11 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
 from adapters.outside_api import AccountRoutes, Outcome, Route
-from adapters.xmpp.names import ENCRYPTED, NS_ESESSION, PRESENCE, STANZA, Resources, address_of
+from adapters.xmpp.names import ENCRYPTED, ENCRYPTED_PRESENCE, IQ, NS_ESESSION, PRESENCE, STANZA, Resources, address_of
 from adapters.xmpp.outside import XmppOutside
+from adapters.xmpp.pep.names import FETCH, NODES, OFFLINE, PEP_ITEMS, PUBLISH, Items
 from bridge.wire.link import Carry
-from bridge.wire.values import Opaque, Sealed, Values
+from bridge.wire.values import Code, Opaque, Public, Sealed, Values
 from rig.prosody import Component, Prosody, XmppAccount
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -231,6 +233,126 @@ async def test_a_message_arrives_as_the_server_wrote_it(scene: Scene) -> None:
     assert b"<value>1 &lt; 2 \xc3\xa9</value>" in scene.edge.stanzas()[0]
     assert scene.edge.stanzas()[0].startswith(b"<message")
     assert scene.edge.stanzas()[0].endswith(b"</message>")
+
+
+SEALED = "<c xmlns='http://www.xmpp.org/extensions/xep-0200.html#ns'><data>AAAA</data><mac>AAAA</mac></c>"
+
+
+async def test_encrypted_presence_and_questions_go_to_the_enclave_in_order_and_are_not_answered(scene: Scene) -> None:
+    client = await scene.client()
+    await befriend(scene, client)
+    to = f"{scene.contact}/lockgate"
+    client.send_raw(f"<message to='{to}' id='q1'><thread>t</thread>{SEALED}</message>")
+    client.send_raw(f"<iq to='{to}' id='q2' type='get'>{SEALED}</iq>")
+    client.send_raw(f"<presence to='{to}'>{SEALED}</presence>")
+    client.send_raw(f"<iq to='{to}' id='q3' type='result'>{SEALED}</iq>")
+    client.send_raw(f"<message to='{to}' id='q4'><thread>t</thread>{SEALED}</message>")
+    await until(lambda: len(scene.edge.stanzas()) == 5, "all five")
+    kinds = [stanza.split(b" ", 1)[0] for stanza in scene.edge.stanzas()]
+    assert kinds == [b"<message", b"<iq", b"<presence", b"<iq", b"<message"]
+    assert all(b"<data>AAAA</data>" in stanza for stanza in scene.edge.stanzas())
+    asked = await client.plugin["xep_0030"].get_info(jid=JID(to), cached=False)
+    assert asked["disco_info"]["features"]
+    assert not [p for p in client.presences if p["type"] == "error"]
+    known = ((client.boundjid.full, True),)
+    await until(lambda: any(s.available == known for s in scene.edge.snapshots()), "the resource is known")
+
+
+async def test_an_encrypted_question_to_somebody_else_is_answered_as_every_other(scene: Scene) -> None:
+    client = await scene.client()
+    for to in (scene.component.jid, f"carol@{scene.component.jid}/lockgate"):
+        iq = client.make_iq_get(ito=to)
+        iq.append(ET.fromstring(SEALED))
+        assert (await asyncio.wait_for(_error_of(iq), 10))["error"]["condition"] == "service-unavailable"
+    assert not scene.edge.stanzas()
+
+
+async def test_encrypted_presence_and_answers_reach_the_client(scene: Scene) -> None:
+    client = await scene.client()
+    got: list[Any] = []
+    client.register_handler(Callback("results", StanzaPath("iq"), got.append))
+    ends: Values = {"from": address_of(f"{scene.contact}/lockgate"), "to": address_of(client.boundjid.full)}
+    content = Sealed(v=SEALED.encode())
+    told: Values = {**ends, "content": content}
+    answered: Values = {**ends, "id": Opaque(v="i1"), "kind": Code(v="result"), "content": content}
+    carries = [
+        Carry(key="k1", network="xmpp", request=ENCRYPTED_PRESENCE, lane="c/bob", values=told),
+        Carry(key="k2", network="xmpp", request=IQ, lane="c/bob", values=answered),
+    ]
+    assert [await scene.half.carry("alice", carry) for carry in carries] == [Outcome(), Outcome()]
+    sealed = "{http://www.xmpp.org/extensions/xep-0200.html#ns}c"
+    await until(lambda: any(p.xml.find(sealed) is not None for p in client.presences), "the presence")
+    await until(lambda: any(iq["id"] == "i1" and iq.xml.find(sealed) is not None for iq in got), "the answer")
+
+
+def eventing(scene: Scene, request: str, **values: object) -> Carry:
+    sender = scene.contact if request == PUBLISH else f"{scene.contact}/lockgate"
+    filled: Any = {"from": address_of(sender), "node": Code(v="options"), **values}
+    return Carry(key=f"k-{request}", network="xmpp", request=request, lane="c/bob", values=filled)
+
+
+NODE = NODES["options"]
+
+
+async def test_what_a_contact_publishes_is_served_to_its_user_and_listed(scene: Scene) -> None:
+    client = await scene.client()
+    item = Public(v=b"<x xmlns='jabber:x:data' type='result'><field var='a'><value>1</value></field></x>")
+    published = eventing(scene, PUBLISH, item=Opaque(v="current"), content=item)
+    assert await scene.half.carry("alice", published) == Outcome()
+    iq = client.make_iq_get(ito=scene.contact)
+    iq.append(ET.fromstring(f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{NODE}'/></pubsub>"))
+    reply = await asyncio.wait_for(iq.send(), 10)
+    assert reply.xml.find(".//{jabber:x:data}value").text == "1"
+    info = await client.plugin["xep_0030"].get_info(jid=JID(scene.contact), cached=False)
+    assert ("pubsub", "pep") in {identity[:2] for identity in info["disco_info"]["identities"]}
+    listed = await client.plugin["xep_0030"].get_items(jid=JID(scene.contact))
+    assert [item[1] for item in listed["disco_items"]["items"]] == [NODE]
+    iq = client.make_iq_set(ito=scene.contact)
+    iq.append(
+        ET.fromstring(
+            f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{NODE}'><item/></publish></pubsub>"
+        )
+    )
+    assert (await asyncio.wait_for(_error_of(iq), 10))["error"]["condition"] == "forbidden"
+
+
+async def test_a_contact_reads_what_the_user_published_and_learns_when_there_is_nothing(scene: Scene) -> None:
+    client = await scene.client()
+    await befriend(scene, client)
+    fetch = eventing(scene, FETCH, to=address_of(scene.account.jid))
+    assert await scene.half.carry("alice", fetch) == Outcome()
+    read = lambda: [Items.decode(body) for _, name, body in scene.edge.arrivals if name == PEP_ITEMS]  # noqa: E731
+    await until(lambda: read() == [Items(f"{scene.contact}/lockgate", "options", False, ())], "nothing there")
+    iq = client.make_iq_set()
+    iq.append(
+        ET.fromstring(
+            f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{NODE}'><item id='current'>"
+            "<x xmlns='jabber:x:data' type='result'/></item></publish></pubsub>"
+        )
+    )
+    await asyncio.wait_for(iq.send(), 10)
+    assert await scene.half.carry("alice", fetch) == Outcome()
+    await until(lambda: len(read()) == 2, "the item")
+    assert read()[1].found
+    assert "jabber:x:data" in read()[1].items[0]
+
+
+async def test_an_offline_stanza_waits_for_a_user_who_is_not_there(scene: Scene) -> None:
+    client = await scene.client()
+    await befriend(scene, client)
+    await client.disconnect(wait=1.0)
+    values: dict[str, object] = {
+        "to": address_of(scene.account.jid),
+        "id": Opaque(v="o1"),
+        "thread": Opaque(v="t1"),
+        "form": Public(v=b"<init xmlns='http://www.xmpp.org/extensions/xep-0116.html#ns-init'/>"),
+        "content": Sealed(v=SEALED.encode()),
+    }
+    filled: Any = {"from": address_of(f"{scene.contact}/lockgate"), **values}
+    carry = Carry(key="k1", network="xmpp", request=OFFLINE, lane="c/bob", values=filled)
+    assert await scene.half.carry("alice", carry) == Outcome()
+    later = await scene.client("later")
+    await until(lambda: any(m["id"] == "o1" for m in later.messages), "the stored stanza")
 
 
 async def test_a_carry_is_confirmed_and_arrives_with_hints_and_the_mirrored_thread(scene: Scene) -> None:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from crypto.esession.conversation import Conversation, Event
 from crypto.esession.normal_form import READINGS, normal_form
+from crypto.esession.opening import open_stanza
 from crypto.esession.payloads import kind_of
 from crypto.esession.profiles import TRAITS, Profile
-from crypto.esession.session import ReceivingDirection, Session, open_stanza, seal
+from crypto.esession.sealing import seal
+from crypto.esession.session import ReceivingDirection, Session
 from crypto.primitives.ciphers import counter_mode, hmac_sha256
 from crypto.primitives.integers import from_octets, mpi
 from crypto.xml import (

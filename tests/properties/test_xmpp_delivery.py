@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crypto.esession.profiles import Profile
-from tests.unit.xmpp_site import ALICE, Site
+from tests.unit.xmpp_site import ALICE, Alice, Site
 
 ACTIONS = st.lists(
     st.one_of(
@@ -109,3 +109,123 @@ def test_every_message_arrives_exactly_once_and_in_order(actions: list[tuple[str
     assert world.site.bodies() == world.alice
     assert [id_ for _, id_ in world.site.step.done] == [f"${b}" for b in world.bob]
     assert not list(world.site.records.names("queue/"))
+
+
+# ---------------------------------------------------------------- two clients
+TWO = st.lists(
+    st.one_of(
+        st.tuples(st.just("bob writes"), st.integers(1, 4)),
+        st.tuples(st.just("desk writes"), st.integers(1, 3)),
+        st.tuples(st.just("phone writes"), st.integers(1, 3)),
+        st.tuples(st.just("lose to alice"), st.integers(1, 4)),
+        st.tuples(st.just("lose from alice"), st.integers(1, 4)),
+        st.tuples(st.just("enclave restarts"), st.integers(0, 1)),
+        st.tuples(st.just("desk goes"), st.just(1)),
+        st.tuples(st.just("phone goes"), st.just(1)),
+        st.tuples(st.just("both are there"), st.just(1)),
+        st.tuples(st.just("desk forgets"), st.just(1)),
+        st.tuples(st.just("phone ends"), st.just(1)),
+        st.tuples(st.just("desk starts"), st.just(1)),
+        st.tuples(st.just("phone starts"), st.just(1)),
+        st.tuples(st.just("both sides start"), st.just(1)),
+        st.tuples(st.just("time passes"), st.integers(1, 90)),
+    ),
+    max_size=25,
+)
+
+
+class Household(World):
+    """Alice with a desk and a phone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk, self.phone = self.site.alice, Alice(f"{ALICE}/phone")
+        self.site.others.append(self.phone)
+        self.site.resources(self.desk.jid, self.phone.jid)
+        self.site.run()
+        self.by_desk: list[str] = []
+        self.by_phone: list[str] = []
+
+    def _desk_writes(self, count: int) -> None:
+        for _ in range(count):
+            self.by_desk.append(f"d{len(self.by_desk)}")
+            self.desk.tell(self.by_desk[-1], f"id-{self.by_desk[-1]}")
+
+    def _phone_writes(self, count: int) -> None:
+        for _ in range(count):
+            self.by_phone.append(f"p{len(self.by_phone)}")
+            self.phone.tell(self.by_phone[-1], f"id-{self.by_phone[-1]}")
+
+    def _desk_goes(self, _: int) -> None:
+        self.site.resources(self.phone.jid)
+
+    def _phone_goes(self, _: int) -> None:
+        self.site.resources(self.desk.jid)
+
+    def _both_are_there(self, _: int) -> None:
+        self.site.resources(self.desk.jid, self.phone.jid)
+
+    def _desk_forgets(self, _: int) -> None:
+        self.desk.conversations.clear()
+        self.desk.current = None
+
+    def _phone_ends(self, _: int) -> None:
+        if self.phone.current:
+            self.phone.end()
+
+    def _desk_starts(self, _: int) -> None:
+        self.desk.start()
+
+    def _phone_starts(self, _: int) -> None:
+        self.phone.start()
+
+    def _both_sides_start(self, _: int) -> None:
+        if self.desk.current:
+            self.desk.end()
+        self.site.run()
+        self.bob.append(f"b{len(self.bob)}")
+        self.desk.start()
+        self.site.message(self.bob[-1], f"${self.bob[-1]}")
+
+    def settle(self) -> None:
+        """No more faults; both clients are there."""
+        self.to_lose = {"to": 0, "from": 0}
+        self.site.resources(self.desk.jid, self.phone.jid)
+        for _ in range(40):
+            self.site.wait(120)
+            for client in (self.desk, self.phone):
+                if client.unacknowledged:
+                    client.start()
+                    self.site.run()
+            if not (self.desk.unacknowledged or self.phone.unacknowledged) and len(self.site.step.done) == len(
+                self.bob
+            ):
+                return
+
+
+def in_order(shown: list[str], of: list[str]) -> bool:
+    """Whether these are some of those, each once, in the same order."""
+    rest = iter(of)
+    return all(one in rest for one in shown)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TWO)
+def test_with_two_clients_every_message_arrives_exactly_once_and_in_order_at_one_and_no_double_at_either(
+    actions: list[tuple[str, int]],
+) -> None:
+    world = Household()
+    for action, count in actions:
+        world.act(action, count)
+    world.settle()
+    assert sorted(world.site.bodies()) == sorted(world.by_desk + world.by_phone)
+    assert in_order(world.by_desk, world.site.bodies())
+    assert in_order(world.by_phone, world.site.bodies())
+    assert set(world.desk.shown) | set(world.phone.shown) == set(world.bob)
+    assert len(world.desk.shown) == len(set(world.desk.shown))
+    assert len(world.phone.shown) == len(set(world.phone.shown))
+    assert [id_ for _, id_ in world.site.step.done] == [f"${b}" for b in world.bob]
+    assert not list(world.site.records.names("queue/"))
+    assert set(world.desk.copies) <= set(world.by_phone)
+    assert set(world.phone.copies) <= set(world.by_desk)
+    assert len(world.phone.copies) == len(set(world.phone.copies))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from crypto.esession.conversation import Conversation, Event, Kind, Outcome, Reply, end, initiate, receive, send
+from crypto.esession.identification import Judge, anyone
 from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
 from crypto.esession.session import Session
@@ -50,19 +51,47 @@ class End:
     retained: Retained = field(default_factory=Retained)
     outcomes: list[Outcome] = field(default_factory=list)
     drawn: int = 0
+    judge: Judge = anyone
 
     def draw(self, name: str, size: int) -> bytes:
         """Repeatable randomness."""
         self.drawn += 1
         return hashlib.shake_256(f"{self.seed}/{self.drawn}/{name}".encode()).digest(size)
 
-    def initiate(self, profile: Profile | None = None, attempt: int = 0) -> Element:
+    def initiate(
+        self,
+        profile: Profile | None = None,
+        attempt: int = 0,
+        *,
+        three: bool | None = None,
+        content: bytes | None = None,
+        once: bytes | None = None,
+    ) -> Element:
         """The request."""
-        return message(self._took(initiate(THREAD, self.terms, self.draw, profile=profile, attempt=attempt)).replies[0])
+        outcome = initiate(
+            THREAD,
+            self.terms,
+            self.draw,
+            profile=profile,
+            attempt=attempt,
+            three_message=three,
+            content=content,
+            once=once,
+        )
+        return message(self._took(outcome).replies[0])
 
     def take(self, stanza: Element) -> Outcome:
         """Receive a stanza."""
-        return self._took(receive(self.conversation, stanza, terms=self.terms, retained=self.retained, draw=self.draw))
+        return self._took(
+            receive(
+                self.conversation,
+                stanza,
+                terms=self.terms,
+                retained=self.retained,
+                draw=self.draw,
+                judge=self.judge,
+            )
+        )
 
     def send(self, content: bytes) -> Element:
         """The stanza with this content."""
@@ -112,6 +141,26 @@ def negotiate(
         if taker.last.event not in (Event.ANSWERED, Event.PROVED, Event.ESTABLISHED):
             break
         stanza = message(replies[0]) if replies else None
+    return alice.last.event, bob.last.event
+
+
+def negotiate_three(
+    alice: End,
+    bob: End,
+    *,
+    change: Change = unchanged,
+    at: int = 0,
+    content: bytes | None = None,
+    once: bytes | None = None,
+) -> tuple[Event, Event]:
+    """The same in 3 messages; `change` meddles with message number `at` (1 to 3)."""
+    stanza = alice.initiate(three=True, content=content, once=once)
+    for number in (1, 2, 3):
+        taker = alice if number == 2 else bob
+        replies = taker.take(change(stanza) if number == at else stanza).replies
+        if not replies or taker.last.event not in (Event.ANSWERED, Event.ESTABLISHED, Event.ONCE_SENT):
+            break
+        stanza = message(replies[0])
     return alice.last.event, bob.last.event
 
 

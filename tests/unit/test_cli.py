@@ -56,7 +56,7 @@ def run(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
-COMMANDS = ["run", "check", "chat", "status", "trace", "parked", "keygen", "version", "trust"]
+COMMANDS = ["run", "check", "chat", "send", "status", "trace", "parked", "keygen", "version", "trust"]
 
 
 def test_help_names_every_command_and_the_exit_statuses_in_plain_text() -> None:

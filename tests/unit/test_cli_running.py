@@ -244,6 +244,29 @@ def test_parked_shows_inputs_and_messages_with_their_reasons(
     assert [(line[0], line[-1]) for line in lines] == [("2", "no-key"), ("3", "malformed")]
 
 
+def test_parked_inputs_are_released_by_number_or_all_at_once(
+    site: Site, gateway: Gateway, lockgate: Lockgate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(_fill(site.folder / "ledger.db"))
+    gateway.trust = {"released": 1}
+    assert lockgate("parked", "list") == 0
+    assert lockgate("parked", "release", "3") == 0
+    assert lockgate("parked", "release", "--all") == 0
+    assert gateway.asked == [{"op": "release", "positions": [3]}] * 2
+    assert "1 of 1 inputs are tried again" in capsys.readouterr().out
+    assert lockgate("parked", "release", "--all", "--account", "nobody") == 0
+    assert len(gateway.asked) == 2
+
+
+@pytest.mark.parametrize("arguments", [["2"], ["3", "7"], [], ["3", "--all"], ["3", "--account", "alice"], ["x"]])
+def test_what_is_not_parked_is_not_released(
+    site: Site, gateway: Gateway, lockgate: Lockgate, arguments: list[str]
+) -> None:
+    asyncio.run(_fill(site.folder / "ledger.db"))
+    assert lockgate("parked", "release", *arguments) == 2
+    assert gateway.asked == []
+
+
 @pytest.mark.parametrize("name", ["trace", "parked"])
 def test_a_ledger_that_is_not_there_yet_is_told_as_such(
     lockgate: Lockgate, capsys: pytest.CaptureFixture[str], name: str

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from client import chat, front_json
+from client.account import Login, Trace
 from client.delivery import Delivery, DeliveryTimes, Verdict
-from client.endpoint import Login, Trace
 from client.events import MessageFailed, MessageHeld, MessageReceived, SessionChanged, SessionView
 from client.front_terminal import printable, status_line
 from client.pace import Allowance, Backoff

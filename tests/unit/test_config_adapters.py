@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config.handover import account_maps, enclave_configure, gateway_serve, halves, route_maps
+from bridge.config.handover import enclave_configure, gateway_serve, halves, route_maps
 from tests.unit.config_site import SECRETS, Site
 
 NETWORK = """\
@@ -82,8 +82,7 @@ def test_an_account_may_have_built_in_networks_and_others(site: Site) -> None:
     site.change(
         CHANGES[0], ("    contacts:", f"    {LOGIN}\n    contacts:"), ("require", "network: matrix\n        require")
     )
-    config = site.load().config
-    (account,) = account_maps(config, {"alice": 0})
+    (account,) = enclave_configure(site.load(), {"alice": 0}).accounts
     assert {far.network for far in account.far_addresses} == {"matrix", "carrier"}
     assert account.contacts[0].network == "matrix"
 
@@ -171,5 +170,5 @@ def test_a_mistake_is_named_with_its_place_and_what_would_be_right(site: Site, m
 
 def test_a_contact_needs_no_network_when_the_account_has_one_only(site: Site) -> None:
     site.file.write_text(site.file.read_text().replace("        network: carrier\n", ""))
-    (contact,) = account_maps(site.load().config, {"alice": 0})[0].contacts
+    (contact,) = enclave_configure(site.load(), {"alice": 0}).accounts[0].contacts
     assert contact.network == "carrier"

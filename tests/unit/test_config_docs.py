@@ -44,8 +44,10 @@ def test_every_key_of_the_models_has_a_meaning_for_errors_and_no_other_has() -> 
 
 def test_every_key_that_holds_a_value_is_in_the_table_of_the_page() -> None:
     rows = set(re.findall(r"^\| `([a-zA-Z_.]+)` \|", TABLE, re.M))
-    values = {key.replace("*", "NAME") for key, value in keys_of(Config) if value}
+    again = "accounts.*.contacts.*.esession"  # the account's keys once more, in one row
+    values = {key.replace("*", "NAME") for key, value in keys_of(Config) if value and not key.startswith(again)}
     named = {"adapters.NAME", "accounts.NAME", "accounts.NAME.networks.NAME", "accounts.NAME.contacts.NAME"}
+    named.add(again.replace("*", "NAME"))
     assert rows == values | named
 
 

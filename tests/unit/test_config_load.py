@@ -7,7 +7,6 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.config.handover import (
-    account_maps,
     assigned_slots,
     enclave_configure,
     gateway_serve,
@@ -145,8 +144,7 @@ def test_the_map_names_each_contacts_network(site: Site) -> None:
         ("    matrix: {", "    loopback: {user: alice}\n    matrix: {"),
         ("        require: end-to-end", "        require: none\n        network: loopback"),
     )
-    config = site.load().config
-    (account,) = account_maps(config, {"alice": 0})
+    (account,) = enclave_configure(site.load(), {"alice": 0}).accounts
     assert account.contacts[0].network == "loopback"
 
 

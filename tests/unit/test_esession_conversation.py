@@ -176,7 +176,7 @@ def _without_otr(form: Element) -> Element:
 
 def test_a_peer_of_the_letter_is_reached_on_the_second_attempt() -> None:
     """A responder that knows the letter only, but answers as deployed ones do: typed fields, no `otr`."""
-    alice, bob = End("a"), End("b")
+    alice, bob = End("a"), End("b", Terms(groups=(14,), ciphers=("aes128-ctr",)))
     stanza = alice.initiate()
     bob.take(stanza)
     alice.take(with_form(message(bob.last.replies[0]), _without_otr))

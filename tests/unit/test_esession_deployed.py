@@ -165,6 +165,7 @@ def require_session(vector: Vector, made: Established, own: str, peer: str) -> N
     session = made.session
     assert session.sas == vector.values["sas"].rjust(5, "a")
     assert session.sas_shown == vector.values["sas"]
+    assert made.secret is not None
     assert made.secret.secret == vector.octets("new_retained_secret")
     assert session.sending.cipher_key == vector.octets(f"kc_{own}")
     assert session.sending.mac_key == vector.octets(f"km_{own}")

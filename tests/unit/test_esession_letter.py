@@ -147,6 +147,7 @@ def require_session(vector: Vector, made: Established, own: str, peer: str) -> N
     session = made.session
     assert session.profile == vector.data["profile"]
     assert session.sas == session.sas_shown == vector.values["sas"]
+    assert made.secret is not None
     assert made.secret.secret == vector.octets("new_retained_secret")
     assert session.sending.cipher_key == vector.octets(f"kc_{own}")
     assert session.receiving.mac_key == vector.octets(f"km_{peer}")

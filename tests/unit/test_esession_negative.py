@@ -10,10 +10,10 @@ from crypto.errors import InsideError
 from crypto.esession import initiator, responder
 from crypto.esession.conversation import Conversation, Event, receive
 from crypto.esession.forms import MalformedForm, base64, read_form
+from crypto.esession.opening import open_stanza
 from crypto.esession.payloads import feature, init
 from crypto.esession.refusals import Refusal, error_payload
 from crypto.esession.retained import Retained
-from crypto.esession.session import open_stanza
 from crypto.esession.terms import Terms
 from crypto.primitives.integers import mpi
 from crypto.primitives.modp import GROUPS

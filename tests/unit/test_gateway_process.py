@@ -22,8 +22,15 @@ from tests.unit.fake_enclave import FakeEnclave, FromEnclave, forward
 from tests.unit.ledger_parts import carry, stepped
 
 WITHIN_S = 20.0
-Word = control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus
-Order = control.GatewayServe | control.LinkFollows | control.GatewayRemap | control.Drain | control.AskGateway
+Word = control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
+Order = (
+    control.GatewayServe
+    | control.LinkFollows
+    | control.GatewayRemap
+    | control.Drain
+    | control.ReleaseParked
+    | control.AskGateway
+)
 Kind = TypeVar("Kind", bound=Word)
 
 
@@ -251,6 +258,32 @@ async def test_status_tells_what_waits_and_what_was_counted(gateway: Gateway, le
     assert status.parked == 1
     assert status.inbox + status.outbox == 2
     assert control.Counter(code="seen", count=3) in status.counters
+
+
+async def test_a_parked_input_is_tried_again_on_the_operators_order(gateway: Gateway, ledger: Path) -> None:
+    await put(ledger, b"odd", b"even")
+    await gateway.order(serve(ledger, "alice"))
+    refusing = True
+
+    def once(enclave: FakeEnclave, entry: Input) -> list[FromEnclave]:
+        if refusing and entry.body == b"odd":
+            return [Stepped(position=entry.position, account=entry.account, step=0, refused="raised-value-error")]
+        return forward(enclave, entry)
+
+    enclave = FakeEnclave(respond=once)
+    await gateway.attach(enclave)
+    async with asyncio.timeout(WITHIN_S):
+        while not (parked := Inspector(ledger).parked()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    refusing = False
+    await gateway.order(control.ReleaseParked(nonce=3, positions=(parked[0].position, 999)))
+    assert await gateway.word(control.Released) == control.Released(nonce=3, count=1)
+    async with asyncio.timeout(WITHIN_S):
+        while [entry.body for entry in enclave.inputs].count(b"odd") < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await gateway.order(control.Drain(within_ms=400))
+    assert await gateway.ended() == 0
+    assert Inspector(ledger).parked() == []
 
 
 async def test_nothing_of_the_inside_is_loaded_and_bodies_are_not_logged(

@@ -181,6 +181,19 @@ async def test_a_refused_input_is_parked_with_its_code_and_nothing_else_of_its_s
     assert ledger.waiting == 1
 
 
+async def test_a_released_input_stands_behind_all_others_with_its_trace(ledger: SqliteLedger, path: Path) -> None:
+    odd, later = await arrive(ledger, b"odd", b"later")
+    await ledger.park(odd, "malformed")
+    assert await ledger.release_parked(odd) == "alice"
+    first, second = ledger.read_inbox("alice", 0, 10)
+    assert (first.position, first.body, second.body) == (later, b"later", b"odd")
+    assert second.position > later
+    inspector = Inspector(path)
+    assert [row.stage for row in inspector.traces(second.position)] == ["received", "parked", "received"]
+    assert inspector.traces(odd) == []
+    inspector.close()
+
+
 async def test_an_outcome_replaces_the_request_by_its_answer(ledger: SqliteLedger, path: Path) -> None:
     (position,) = await arrive(ledger, b"one")
     applied = await ledger.commit_steps([stepped(position, 1, carries=(carry("k1", trace=position), carry("k2")))])

@@ -11,12 +11,15 @@ import pytest
 from adapters.outside_api import AccountRoutes, Route
 from adapters.xmpp.names import (
     ENCRYPTED,
+    ENCRYPTED_PRESENCE,
     ERROR,
+    IQ,
     NEGOTIATE,
     NOTICE,
     NS_ESESSION,
     PLAIN,
     RECEIPT,
+    STATE,
     SUBSCRIBE,
     Resources,
     address_of,
@@ -25,6 +28,7 @@ from adapters.xmpp.names import (
 from adapters.xmpp.outside_component import Confirmations
 from adapters.xmpp.outside_disco import COMPONENT, CONTACT, announces_esession
 from adapters.xmpp.outside_iq import answer
+from adapters.xmpp.outside_pep import Pep
 from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.outside_stanzas import error_reply, rendered
 from adapters.xmpp.outside_stream import MAX_STANZA, Cut, Cutter, SlixmppParser, StreamBroken
@@ -134,6 +138,34 @@ def test_an_encrypted_stanza_has_thread_content_an_explanation_and_hints() -> No
     assert (stanza.get("type"), stanza.get("id"), stanza.findtext("thread")) == ("chat", "i", "t")
 
 
+def test_a_stanza_for_a_moment_is_never_stored_and_says_nothing_to_other_clients() -> None:
+    stanza = message(STATE, id=Opaque(v="i"), thread=Opaque(v="t"), content=Sealed(v=C))
+    assert [child.tag.rpartition("}")[2] for child in stanza] == ["thread", "c", "private", "no-store", "no-copy"]
+
+
+def test_an_encrypted_presence_holds_nothing_else() -> None:
+    stanza = message(ENCRYPTED_PRESENCE, content=Sealed(v=C))
+    assert (stanza.tag, stanza.get("type"), stanza.get("id")) == ("presence", None, None)
+    assert [child.tag.rpartition("}")[2] for child in stanza] == ["c"]
+
+
+@pytest.mark.parametrize("kind", ["get", "set", "result"])
+def test_an_encrypted_iq_holds_nothing_else(kind: str) -> None:
+    stanza = message(IQ, id=Opaque(v="i"), kind=Code(v=kind), content=Sealed(v=C))
+    assert (stanza.tag, stanza.get("type"), stanza.get("id")) == ("iq", kind, "i")
+    assert [child.tag.rpartition("}")[2] for child in stanza] == ["c"]
+
+
+def test_what_is_wrong_with_an_encrypted_iq_stands_inside_the_encryption_only() -> None:
+    code, id_ = Code(v="no-such-query"), Opaque(v="i")
+    error = b"<error type='cancel'><undefined-condition/>" + C + b"</error>"
+    sealed = message(IQ, id=id_, kind=Code(v="error"), content=Sealed(v=error), code=code)
+    assert [child.tag.rpartition("}")[2] for child in sealed] == ["error"]
+    assert [child.tag.rpartition("}")[2] for child in sealed[0]] == ["undefined-condition", "c"]
+    clear = message(IQ, id=id_, kind=Code(v="error"), code=code)
+    assert [child.tag.rpartition("}")[2] for child in clear[0]] == ["feature-not-implemented", "text"]
+
+
 def test_a_negotiation_stanza_has_neither_type_nor_body() -> None:
     stanza = message(NEGOTIATE, id=Opaque(v="i"), thread=Opaque(v="t"), form=Public(v=b"<feature/>"))
     assert stanza.get("type") is None
@@ -177,6 +209,9 @@ def test_plain_messages_receipts_and_subscriptions() -> None:
         (ENCRYPTED, {}),
         (SUBSCRIBE, {"body": Public(v=b"")}),
         (NOTICE, {"id": Opaque(v="i"), "code": Opaque(v="x")}),
+        (IQ, {"id": Opaque(v="i"), "kind": Code(v="get")}),
+        (IQ, {"id": Opaque(v="i"), "kind": Code(v="error")}),
+        (IQ, {"id": Opaque(v="i"), "kind": Code(v="other"), "content": Sealed(v=C)}),
     ],
 )
 def test_a_request_of_another_shape_is_not_rendered(request_: str, values: Values) -> None:
@@ -245,7 +280,7 @@ def test_accounts_and_contacts_are_found_without_regard_to_case_and_only_by_thei
 # ---------------------------------------------------------------- discovery
 def iq(inner: str, *, to: str, sender: str = "alice@x/desk", kind: str = "get") -> ET.Element | None:
     asked = ET.fromstring(f"<iq from='{sender}' to='{to}' id='1' type='{kind}'>{inner}</iq>")
-    octets = answer(asked, "m.x", roster())
+    octets = answer(asked, "m.x", roster(), Pep(lambda _: None))
     return None if octets is None else ET.fromstring(octets)
 
 

@@ -8,8 +8,9 @@ import msgspec
 from adapters.inside_api import AccountPolicy, ContactPolicy
 from adapters.xmpp.inside import XmppInside
 from adapters.xmpp.inside_stanzas import read_stanza
-from adapters.xmpp.names import ENCRYPTED, ERROR, NEGOTIATE, NS_STANZA_ID, PRESENCE, STANZA, Resources, jid_of
+from adapters.xmpp.names import ENCRYPTED, NS_CHAT_STATES, NS_STANZA_ID, PRESENCE, STANZA, Resources, bare, jid_of
 from adapters.xmpp.outside_stanzas import rendered
+from adapters.xmpp.pep.names import PEP_REQUESTS
 from bridge.wire.values import Address
 from crypto.esession.conversation import Conversation, Event, Kind, Outcome, end, initiate, receive, send, thread_of
 from crypto.esession.profiles import Profile
@@ -50,6 +51,12 @@ class Alice:
     notices: list[str] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
+    """What other clients of hers sent, as this one was shown."""
+    within: list[tuple[str, str, tuple[Element, ...] | None]] = field(default_factory=list)
+    """Name, type and decrypted content of presence and iq stanzas; None: it was not encrypted for her."""
+    states: list[str] = field(default_factory=list)
+    """Chat states."""
     current: str | None = None
     outbox: list[bytes] = field(default_factory=list)
     unacknowledged: dict[str, str] = field(default_factory=dict)
@@ -108,6 +115,9 @@ class Alice:
     def hear(self, octets: bytes) -> None:
         """A stanza arrives."""
         stanza = read_stanza(octets)
+        if stanza.name != "message":
+            self._within(stanza)
+            return
         thread = thread_of(stanza)
         from crypto.esession.conversation import kind_of
 
@@ -118,6 +128,18 @@ class Alice:
         outcome = receive(before, stanza, terms=self.terms, retained=self.retained, draw=self.draw)
         self._take(outcome, thread)
         self._content(outcome.content)
+
+    def _within(self, stanza: Element) -> None:
+        """A presence or an iq: it is of the session whose authentication code fits."""
+        for thread, before in list(self.conversations.items()):
+            outcome = receive(before, stanza, terms=self.terms, retained=self.retained, draw=self.draw)
+            if outcome.event is Event.CONTENT:
+                self._take(outcome, thread)
+                self.within.append(
+                    (stanza.name, stanza.attribute("type") or "", outcome.content or outcome.within_error)
+                )
+                return
+        self.within.append((stanza.name, stanza.attribute("type") or "", None))
 
     def _take(self, outcome: Outcome, thread: str) -> None:
         self.events.append(outcome.event)
@@ -141,23 +163,36 @@ class Alice:
 
     def _content(self, content: tuple[Element, ...]) -> None:
         origin = next((e.attribute("id") for e in content if e.name == "origin-id"), None)
+        wanted = any(e.name == "request" for e in content)
         for e in content:
             if e.name == "body":
-                self._body(e.text, origin)
+                self._body(e.text, origin, wanted=wanted)
+            elif e.namespace == NS_CHAT_STATES:
+                self.states.append(e.name)
+            elif e.name == "sent":
+                self._copy(e)
             elif e.name == "received":
                 self.acknowledged.append(e.attribute("id") or "")
                 self.unacknowledged.pop(self.acknowledged[-1], None)
             elif e.name == "error":
                 self.errors.append((origin, e.elements[0].name))
 
-    def _body(self, body: str, origin: str | None) -> None:
+    def _copy(self, sent: Element) -> None:
+        message = sent.elements[0].elements[0]
+        assert (message.attribute("from") or "").startswith(f"{ALICE}/")
+        assert message.attribute("to") == BOB
+        body = message.child(CLIENT, "body")
+        assert body is not None
+        self.copies.append(body.text)
+
+    def _body(self, body: str, origin: str | None, *, wanted: bool) -> None:
         assert origin is not None
         if origin in self._seen:
             self.repeats += 1
         else:
             self._seen.add(origin)
             self.shown.append(body)
-        if self.receipts and self.current is not None:
+        if self.receipts and wanted and self.current is not None:
             self.put(receipt(origin))
 
     def _plain(self, stanza: Element) -> None:
@@ -183,6 +218,8 @@ class Site:
         self.records = MemoryRecords()
         self.step = MemoryStep(account, self.records, half=self.half)
         self.alice = Alice()
+        self.others: list[Alice] = []
+        """Further clients of hers."""
         self.carried: list[Carried] = []
         self.lost: Callable[[Carried], bool] = lambda _: False
         self.lost_from_alice: Callable[[bytes], bool] = lambda _: False
@@ -212,7 +249,10 @@ class Site:
         """Time passes; timers run."""
         self.run()
         until = self.step.now + int(seconds * 1000)
+        wakes = 0
         while (at := self.step.wakes.get("tick", until + 1)) <= until:
+            wakes += 1
+            assert wakes < 2000, "timers go round in circles"
             self.step.now = max(self.step.now, at)
             del self.step.wakes["tick"]
             self.do(lambda: self.half.woken(self.step, "tick"))
@@ -223,7 +263,7 @@ class Site:
         """Carry stanzas both ways, and acknowledge what was delivered, until nothing moves."""
         for _ in range(200):
             carried = self.step.take()
-            written, self.alice.outbox = self.alice.outbox, []
+            written = self._written()
             fresh = self.step.deliveries[self._settled :]
             if not carried and not written and not (fresh and self.acknowledging):
                 return
@@ -239,6 +279,13 @@ class Site:
                 for _contact, message in fresh:
                     self.acknowledge(message.id)
         raise AssertionError("stanzas go round in circles")
+
+    def _written(self) -> list[bytes]:
+        clients = (self.alice, *self.others)
+        written = [octets for client in clients for octets in client.outbox]
+        for client in clients:
+            client.outbox = []
+        return written
 
     def acknowledge(self, id_: str) -> None:
         """The far network has Alice's message."""
@@ -273,12 +320,16 @@ class Site:
         return self
 
     def _to_alice(self, one: Carried) -> None:
+        if one.request in PEP_REQUESTS:
+            return
         octets = rendered(one.request, one.values)
         to = one.values["to"]
         assert isinstance(to, Address)
-        assert jid_of(to) in (self.alice.jid, ALICE)
-        if one.request in (NEGOTIATE, ENCRYPTED, ERROR) or octets.startswith(b"<message"):
-            self.alice.hear(octets)
+        jid = jid_of(to)
+        assert bare(jid) == ALICE
+        for client in (self.alice, *self.others):
+            if jid in (client.jid, ALICE):
+                client.hear(octets)
 
 
 __all__ = ["ALICE", "BOB", "Alice", "Event", "Site", "contact", "receipt"]

@@ -1,0 +1,5 @@
+"""AES with 128-bit keys in counter mode (FIPS 197, NIST SP 800-38A)."""
+
+from crypto.primitives.kinds import CipherAlgorithm
+
+ALGORITHM = CipherAlgorithm("aes128-ctr", key_octets=16)
