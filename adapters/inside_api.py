@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bridge.wire.link import Input
 from bridge.wire.values import (
@@ -111,11 +111,47 @@ class Step(Protocol):
     def signal(self, contact: str, signal: Signal) -> None:
         """Typing or presence of the contact, or of the user: hand it to the half on the other side."""
 
+    def notify(self, contact: str, code: str) -> None:
+        """Have the user told something about the leg to a contact: a code, for which the near half has the words."""
+
     def delivered(self, contact: str, message_id: str) -> None:
         """The far network has a message that `to_network` was given: its sender may be told."""
 
     def failed(self, contact: str, message_id: str, code: str) -> None:
         """It will not be delivered, and why: its sender must be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerIdentity:
+    """The identity of a contact on a network that has such: a key that vouches for the contact's devices."""
+
+    state: str
+    """`none`, `pinned`, `verified`; `changed`: another one is shown; `gone`: none is shown any more."""
+    key: str | None = None
+    """The key a decision would be about, unpadded base64: the pinned one, or the one shown in its place."""
+    served: tuple[str, ...] = ()
+    """Ids of the contact's devices that are given keys."""
+    withheld: tuple[str, ...] = ()
+    """Ids of those that are not."""
+    rotated_ms: int = 0
+    """When the keys in use were made, milliseconds since 1970; 0: there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnIdentity:
+    """The account's own identity on such a network."""
+
+    network: str
+    state: str
+    """`none` so far; `preparing`; `ours`; `elsewhere`: another client made it; `replaced`: ours was."""
+    key: str | None = None
+    """The key that vouches for the others, unpadded base64, as others see it."""
+    recovery_key: str = "none"
+    """`none`, `to-show`, `shown`."""
+    problem: str | None = None
+    """Why the last attempt to publish it failed, a code."""
+    recovered: str | None = None
+    """What came of the last order to recover it, a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +166,14 @@ class LegStatus:
     verified: bool = False
     sas: str | None = None
     """Short authentication string, where the protocol has one and a session is active."""
+    sas_bound: bool = False
+    """Whether somebody between has one guess at it; False: tries it out in seconds, so comparing it proves little."""
     peer: str | None = None
     """Address of the peer's device or resource."""
     waiting: int = 0
     """Messages held for this leg."""
+    identity: PeerIdentity | None = None
+    """Where the network has identities."""
 
 
 class InsideHalf(Protocol):
@@ -178,4 +218,61 @@ class InsideHalf(Protocol):
         """How the legs stand."""
 
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
-        """Carry out a trust decision of the operator's (`verify`, `distrust`); returns a code (`ok`, ...)."""
+        """Carry out a decision of the operator's (`verify`, `approve`, `distrust`); returns a code (`ok`, ...).
+
+        `verify-weak-string`: as `verify`, by an operator who was told what the string is worth (`LegStatus.sas_bound`).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the verification of a contact stands: for the person who takes part in it at our end."""
+
+    state: str
+    """`none`, `requested`, `asked`, ..., `comparing`, `confirmed`, `verified`, `finished`, `cancelled`."""
+    way: str = "none"
+    """`room` or `to-device`."""
+    emoji: tuple[int, ...] = field(default=(), repr=False)
+    """Seven numbers below 64; none when the other end shows numbers only."""
+    decimal: tuple[int, ...] = field(default=(), repr=False)
+    code: str = "ok"
+    """Why it was cancelled."""
+    by_us: bool = False
+
+
+@runtime_checkable
+class Verifying(Protocol):
+    """A half whose contacts can be verified by comparing a short string."""
+
+    def verification(
+        self, step: Step, contact: ContactPolicy, action: str, compared: str | None
+    ) -> tuple[str, Shown]:
+        """Carry out `begin`, `begin-to-device`, `show`, `match`, `differ` or `cancel`: a code, and how it stands then.
+
+        `compared`: for `match` and `differ`, the three numbers that were shown, separated by spaces.
+        """
+
+
+@runtime_checkable
+class Noticing(Protocol):
+    """A near half that has words for what a far half wants the user to know (`Step.notify`)."""
+
+    def noticed(self, step: Step, contact: ContactPolicy, code: str) -> None:
+        """Tell the user about the leg to the contact. A code without words is told as one."""
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A half whose network gives the account an identity of its own, with a recovery key."""
+
+    def own_identity(self, records: Records, account: AccountPolicy) -> OwnIdentity:
+        """How the account's identity stands."""
+
+    def recovery_key(self, step: Step) -> tuple[str, str | None]:
+        """A code, and with `ok` the recovery key, which is shown this once. A secret of the operator's."""
+
+    def recover(self, step: Step, secret: str) -> str:
+        """Join the identity that the account has, with its recovery key or passphrase; returns a code.
+
+        `started`: what comes of it will stand in `own_identity`.
+        """

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from bridge.audit import Event, log
@@ -31,8 +31,23 @@ EXIT_ADAPTER: Final = 5
 """The enclave's: one of its adapters cannot be loaded."""
 NO_ADAPTER: Final = "the inside half of an adapter cannot be loaded"
 
-ToEnclave = control.EnclaveConfigure | control.EnclaveRemap | control.AskStatus | control.TrustDecision
-FromEnclave = control.Locked | control.Configured | control.Status | control.Decided
+ToEnclave = (
+    control.EnclaveConfigure
+    | control.EnclaveRemap
+    | control.AskStatus
+    | control.TrustDecision
+    | control.ShowRecoveryKey
+    | control.Recover
+    | control.Verify
+)
+FromEnclave = (
+    control.Locked
+    | control.Configured
+    | control.Status
+    | control.Decided
+    | control.RecoveryKeyShown
+    | control.VerificationTold
+)
 
 _log = log("supervisor")
 
@@ -184,11 +199,31 @@ class EnclavePost:
         answer = await self._ask(lambda nonce: control.AskStatus(nonce=nonce))
         return answer if isinstance(answer, control.Status) else None
 
-    async def decide(self, account: str, contact: str, network: str, decision: str, sas: str | None) -> str:
-        """Have a trust decision carried out, for the session with that string; returns its code."""
-        told = {"account": account, "contact": contact, "network": network, "decision": decision, "sas": sas}
+    async def decide(
+        self, account: str, contact: str, network: str, decision: str, *, sas: str | None = None, key: str | None = None
+    ) -> str:
+        """Have a trust decision carried out, for the session with that string or that identity; returns its code."""
+        where = {"account": account, "contact": contact, "network": network}
+        told = {**where, "decision": decision, "sas": sas, "key": key}
         answer = await self._ask(lambda nonce: control.TrustDecision.model_validate({**told, "nonce": nonce}))
         return answer.code if isinstance(answer, control.Decided) else "no-answer"
+
+    async def recovery_key(self, account: str, network: str) -> tuple[str, str | None]:
+        """A code, and with `ok` the recovery key of the account's identity. Not to be logged or kept."""
+        order = {"account": account, "network": network}
+        answer = await self._ask(lambda nonce: control.ShowRecoveryKey.model_validate({**order, "nonce": nonce}))
+        return (answer.code, answer.key) if isinstance(answer, control.RecoveryKeyShown) else ("no-answer", None)
+
+    async def recover(self, account: str, network: str, secret: str) -> str:
+        """Have the account join its identity by recovery key or passphrase; returns a code."""
+        order = {"account": account, "network": network, "secret": secret}
+        answer = await self._ask(lambda nonce: control.Recover.model_validate({**order, "nonce": nonce}))
+        return answer.code if isinstance(answer, control.Decided) else "no-answer"
+
+    async def verify(self, order: Mapping[str, str | None]) -> control.VerificationTold | None:
+        """Take part in the verification of a contact: `account`, `contact`, `network`, `action`, `compared`."""
+        answer = await self._ask(lambda nonce: control.Verify.model_validate({**order, "nonce": nonce}))
+        return answer if isinstance(answer, control.VerificationTold) else None
 
     async def _ask(self, question: Callable[[int], ToEnclave]) -> FromEnclave | None:
         if self._channel is not None and self.ready:

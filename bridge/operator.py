@@ -13,7 +13,11 @@ from bridge.gateway_post import GatewayPost
 from bridge.wire import control
 
 _SAS: Final = re.compile(r"[a-z0-9 ]{1,64}")
-_DECISIONS: Final = frozenset({"verify", "distrust"})
+_DECISIONS: Final = frozenset({"verify", "verify-weak-string", "approve", "distrust"})
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}")
+_MATRIX: Final = "matrix"
+_ACTIONS: Final = frozenset({"begin", "begin-to-device", "show", "match", "differ", "cancel"})
+_MAX_SECRET: Final = 1024
 _POSITIONS: Final = 1 << 53
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,47}")
 
@@ -28,19 +32,24 @@ class Operator:
 
     async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The reply to one request."""
-        match request.get("op"):
-            case "status":
-                return await self._status()
-            case "trust":
-                return await self._trust(request)
-            case "release":
-                return await self._release(request)
-        return {"error": "unknown-op"}
+        op = request.get("op")
+        if op == "status":
+            return await self._status()
+        handlers = {
+            "trust": self._trust,
+            "release": self._release,
+            "recovery-key": self._recovery_key,
+            "recover": self._recover,
+            "verify": self._verify,
+        }
+        handler = handlers.get(op) if isinstance(op, str) else None
+        return {"error": "unknown-op"} if handler is None else await handler(request)
 
     async def _status(self) -> Mapping[str, Any]:
         enclave, gateway = await asyncio.gather(self._enclave.status(), self._gateway.status())
         return {
             "legs": [leg.model_dump() for leg in enclave.legs] if enclave else [],
+            "identities": [identity.model_dump() for identity in enclave.identities] if enclave else [],
             "unloaded": list(enclave.unloaded) if enclave else [],
             "processes": [_process(post) for post in (self._gateway, self._enclave)],
             "lockdown": _lockdown(self._enclave.locked),
@@ -70,10 +79,45 @@ class Operator:
         sas = request.get("sas")
         if sas is not None and not (isinstance(sas, str) and _SAS.fullmatch(sas)):
             return {"error": "malformed"}
+        key = request.get("key")
+        if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
+            return {"error": "malformed"}
         known = self._config().accounts.get(account)
         if known is None or contact not in known.contacts:
             return {"code": "unknown"}
-        return {"code": await self._enclave.decide(account, contact, network, decision, sas)}
+        return {"code": await self._enclave.decide(account, contact, network, decision, sas=sas, key=key)}
+
+    def _matrix_account(self, request: Mapping[str, Any]) -> str | None:
+        """The account that is asked about, when it has a Matrix user."""
+        name = request.get("account")
+        account = self._config().accounts.get(name) if isinstance(name, str) else None
+        return name if account is not None and _MATRIX in account.far_addresses() else None
+
+    async def _recovery_key(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        account = self._matrix_account(request)
+        if account is None:
+            return {"code": "unknown"}
+        code, key = await self._enclave.recovery_key(account, _MATRIX)
+        return {"code": code, "key": key}
+
+    async def _recover(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        account, secret = self._matrix_account(request), request.get("secret")
+        if not isinstance(secret, str) or not 0 < len(secret) <= _MAX_SECRET or not secret.isprintable():
+            return {"error": "malformed"}
+        if account is None:
+            return {"code": "unknown"}
+        return {"code": await self._enclave.recover(account, _MATRIX, secret)}
+
+    async def _verify(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        account, contact, action = self._matrix_account(request), request.get("contact"), request.get("action")
+        compared = request.get("compared")
+        if action not in _ACTIONS or not (compared is None or (isinstance(compared, str) and _SAS.fullmatch(compared))):
+            return {"error": "malformed"}
+        if account is None or contact not in self._config().accounts[account].contacts:
+            return {"code": "unknown-contact"}
+        order = {"account": account, "contact": contact, "network": _MATRIX, "action": action, "compared": compared}
+        told = await self._enclave.verify(order)
+        return {"code": "no-answer"} if told is None else told.model_dump(exclude={"t", "nonce"})
 
 
 def _process(post: GatewayPost | EnclavePost) -> Mapping[str, Any]:

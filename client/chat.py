@@ -24,6 +24,7 @@ from client.keyring import opened
 from client.store import SqliteStore, StoreUnusable
 from client.surroundings import ContactSettings
 from crypto.esession.passwords import UnusablePassword, password_octets
+from crypto.esession.terms import Terms
 
 DESCRIPTION = "Talk to one contact over XMPP in an Encrypted Session (XEP-0116)."
 EPILOG = """\
@@ -48,6 +49,18 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--show-key", action="store_true", help="show a key of your own to an end that asks for one")
     parser.add_argument("--keys", type=Path, metavar="FILE", help="where your keys are (as for lockgate send)")
+    parser.add_argument(
+        "--accept-single",
+        action="store_true",
+        help="take messages that are sealed alone (lockgate send); shows your key",
+    )
+    parser.add_argument(
+        "--peer-key", choices=("none", "ask", "require"), default="none", help="whether the contact's end shows a key"
+    )
+    parser.add_argument(
+        "--require-post-quantum", action="store_true", help="no sessions that a later quantum computer could open"
+    )
+    parser.add_argument("--tell-typing", action="store_true", help="in a terminal: tell the contact that you write")
     parser.add_argument("--json", action="store_true", help="commands and events as JSON lines (docs/client.md)")
     parser.add_argument(
         "--drain-timeout", type=float, default=60.0, metavar="S", help="longest wait at the end of input"
@@ -123,14 +136,28 @@ def settings_of(options: argparse.Namespace, account: str) -> ContactSettings:
         if options.session_password_file is not None:
             octets = password_octets(secret_in(options.session_password_file, "--session-password-file"))
             settings = replace(settings, terms=replace(settings.terms, password=octets))
-        if options.show_key:
+        if options.show_key or options.accept_single:
             with opened(options.keys or default_keys(account), draw, patience_s=60.0) as keyring:
                 first, *others = keyring.identities
             terms = replace(settings.terms, identity=first, other_identities=tuple(others))
             settings = replace(settings, terms=terms)
+        settings = replace(settings, terms=_asked(settings.terms, options))
     except (UnusablePassword, StoreUnusable) as error:
         raise Usage(str(error)) from None
     return settings
+
+
+_PEER_KEYS = {"none": ("none",), "ask": ("key", "hash", "none"), "require": ("key", "hash")}
+
+
+def _asked(terms: Terms, options: argparse.Namespace) -> Terms:
+    """What the command line asks of the contact's end."""
+    ways = _PEER_KEYS[options.peer_key]
+    if options.accept_single and "key" not in ways:
+        ways = ("none", "key")
+    return replace(
+        terms, peer_keys=ways, three_message=options.accept_single, require_hybrid=options.require_post_quantum
+    )
 
 
 def prepared(options: argparse.Namespace) -> tuple[Login, str, SqliteStore, Trace | None]:
@@ -172,7 +199,7 @@ def front_for(options: argparse.Namespace) -> Front:
     if sys.stdin.isatty() and sys.stdout.isatty():
         from client.front_terminal import TerminalFront  # noqa: PLC0415 - a slow import, of no use in a pipe
 
-        return TerminalFront()
+        return TerminalFront(tell_typing=options.tell_typing)
     return PipeFront(options.drain_timeout)
 
 

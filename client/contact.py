@@ -7,31 +7,19 @@ the clock and the dice. Times are seconds of a clock that does not run backwards
 from dataclasses import replace
 
 from client.delivery import Verdict
-from client.events import SessionRefused, SessionStarted
-from client.stanzas import ErrorCondition, Meaning, mac_of, read_content, read_error
-from client.starting import Starting
-from client.store import KeptMessage, Store
-from client.surroundings import ContactSettings, Surroundings
-from client.talks import OLDER_KEPT, Talk
+from client.events import SessionRefused
+from client.sessions import Sessions
+from client.stanzas import ErrorCondition, Meaning, mac_of, read_error
+from client.store import KeptMessage
+from client.talks import Talk
 from crypto.esession import conversation as esession
-from crypto.esession.conversation import Event, Outcome, Payload
+from crypto.esession.conversation import Payload
 from crypto.esession.profiles import Profile
 from crypto.xml import CLIENT, Element
 
-_REASONS = {
-    Event.ENDED: "ended",
-    Event.ENDED_UNAUTHENTICATED: "unauthenticated",
-    Event.BROKEN: "broken",
-    Event.LOST: "lost",
-}
 
-
-class Contact(Starting):
+class Contact(Sessions):
     """Everything between this endpoint and one bare JID."""
-
-    def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
-        super().__init__(jid, store, around, settings)
-        self._errors = settings.errors
 
     # ------------------------------------------------------------ the program's side
     def queue(self, message: KeptMessage) -> None:
@@ -52,16 +40,6 @@ class Contact(Starting):
         for talk in self._talks:
             self._end(talk, "ended")
         self._changed()
-
-    def verify(self) -> bool:
-        """The user compared the SAS and it was the same; false when no session is active."""
-        talk = self._talks.current
-        if talk is None:
-            return False
-        talk.conversation, retained = esession.confirm(talk.conversation, self._retained())
-        self._keep(retained)
-        self._changed()
-        return True
 
     @property
     def ending(self) -> bool:
@@ -121,8 +99,10 @@ class Contact(Starting):
         self.pump()
 
     def received(self, stanza: Element, sender: str) -> bool:
-        """A message stanza from `sender` (full JID). False when it is none of ours."""
-        if stanza.attribute("type") == "error":
+        """A stanza from `sender` (full JID): any message; presence and iq that concern sessions. False: not ours."""
+        if stanza.name != "message":
+            ours = self._other_stanza(stanza, sender)
+        elif stanza.attribute("type") == "error":
             ours = self._error(stanza, sender)
         elif (kind := esession.kind_of(stanza)) is None:
             ours = self._plain(stanza, sender)
@@ -136,7 +116,7 @@ class Contact(Starting):
     # ------------------------------------------------------------ time
     def deadline(self) -> float | None:
         """When `tick` should be called next; None: nothing is awaited."""
-        times = self._talks.deadlines()
+        times = self._talks.deadlines() + self._refresh_due_s()
         if self._online_at_s is not None:
             if self._talks.current is not None and self._delivery.deadline is not None:
                 times.append(self._delivery.deadline)
@@ -150,6 +130,7 @@ class Contact(Starting):
         for talk in self._talks:
             if talk.deadline_s is not None and talk.deadline_s <= now:
                 self._expired(talk)
+        self._refresh()
         current = self._talks.current
         if current is not None and self._online_at_s is not None:
             verdict = self._delivery.verdict(now)
@@ -171,104 +152,6 @@ class Contact(Starting):
             elif self._wants_session() and not self._talks.negotiating():
                 self._negotiate()
         self._changed()
-
-    # ------------------------------------------------------------ outcomes of the protocol
-    def _esession(self, stanza: Element, sender: str) -> None:
-        thread = esession.thread_of(stanza) or ""
-        talk = self._talks.get(thread)
-        outcome = esession.receive(
-            None if talk is None else talk.conversation,
-            stanza,
-            terms=self._settings.terms,
-            retained=self._retained(),
-            draw=self._around.draw,
-        )
-        if outcome.retained is not None:
-            self._keep(outcome.retained)
-        if outcome.event in (Event.IGNORED, Event.UNKNOWN):
-            self._ignored(sender, thread, outcome)
-        elif outcome.conversation is None:
-            self._closed(talk, sender, thread, outcome)
-        else:
-            talk = talk or Talk(outcome.conversation, sender, self._around.now())
-            talk.conversation = outcome.conversation
-            if outcome.event is not Event.REPEATED:
-                talk.peer = sender
-            self._continued(talk, outcome, stanza)
-
-    def _continued(self, talk: Talk, outcome: Outcome, stanza: Element) -> None:
-        """The conversation goes on."""
-        match outcome.event:
-            case Event.OFFERED | Event.ANSWERED | Event.PROVED:
-                self._underway(talk, outcome)
-            case Event.ESTABLISHED:
-                self._established(talk, outcome)
-                if outcome.content:
-                    self._content(talk, read_content(outcome.content), stanza)
-            case Event.CONTENT:
-                if self._delivery.alive():
-                    self._transmit_again()
-                self._content(talk, read_content(outcome.content), stanza)
-            case Event.REPEATED:
-                self._repetition(talk, stanza)
-            case _:
-                self._reply(talk.peer, talk.conversation.thread, outcome)
-
-    def _established(self, talk: Talk, outcome: Outcome) -> None:
-        session = talk.conversation.session
-        assert session is not None
-        talk.deadline_s = None
-        self._store.established(self.jid, str(session.profile))
-        self._reply(talk.peer, talk.conversation.thread, outcome)
-        if (previous := self._talks.current) is not None and previous is not talk:
-            previous.deadline_s = self._around.now() + self._settings.older_s
-        self._talks.promote(talk)
-        for older in self._talks.older()[:-OLDER_KEPT]:
-            self._end(older, "replaced")
-        self._delivery.session_over()
-        self._wanted, self._quiet = False, False
-        self._pause, self._patience = self._pause.reset(), self._patience.reset()
-        self._around.notify(SessionStarted(self.jid, self.view()))
-
-    def _closed(self, talk: Talk | None, sender: str, thread: str, outcome: Outcome) -> None:
-        """The conversation is over, one way or another."""
-        self._reply(sender, thread, outcome)
-        if outcome.content:
-            self._acknowledged(read_content(outcome.content))
-        match outcome.event:
-            case Event.FAILED if outcome.retry is not None and self._store.profile(self.jid) is None:
-                self._talks.drop(thread)
-                self._initiate(sender, outcome.retry, 1)
-            case Event.FAILED | Event.DECLINED:
-                ours = talk is not None and talk.negotiating
-                self._talks.drop(thread)
-                if ours:
-                    self._later()
-                    condition = outcome.condition or "not-acceptable"
-                    self._around.notify(SessionRefused(self.jid, condition, str(outcome.event)))
-            case _ if talk is not None:
-                self._wanted = self._wanted or outcome.event in (Event.BROKEN, Event.LOST)
-                self._over(talk, _REASONS.get(outcome.event, "ended"))
-
-    def _ignored(self, sender: str, thread: str, outcome: Outcome) -> None:
-        """It fits nowhere: an answer at most now and then, because anyone can send such stanzas."""
-        if not outcome.replies:
-            return
-        self._errors = self._errors.at(self._around.now())
-        if not self._errors.empty:
-            self._errors = self._errors.used()
-            self._reply(sender, thread, outcome)
-
-    def _expired(self, talk: Talk) -> None:
-        if talk.closing:
-            self._over(talk, "ended")
-        elif talk.active:
-            self._end(talk, "replaced")
-        else:
-            self._end(talk, "ended")
-            if self._pause.attempts == 0:
-                self._around.notify(SessionRefused(self.jid, "remote-server-timeout", "there was no answer"))
-            self._later()
 
     # ------------------------------------------------------------ errors, plain messages
     def _error(self, stanza: Element, sender: str) -> bool:

@@ -30,7 +30,8 @@ class DeliveryTimes:
     window: int = 32
     """Messages sent but not acknowledged. With as many receipts between them they still fit the receiver's ring."""
     rest_s: float = 0.75
-    """How long to wait after the acknowledgement of a stanza that was repeated alone, before the rest is."""
+    """How long to wait after the acknowledgement of a stanza that was repeated alone, before the rest is; or twice as
+    long as that acknowledgement took."""
     probes: int = 3
     """Repetitions without a sign of life after which the session counts as lost; and probes of the way without an
     answer after which the stanzas are repeated all the same."""
@@ -65,6 +66,7 @@ class Delivery(Generic[Stanza]):
         self._sent_at: dict[str, float] = {}
         self._latency_s = 0.0
         self._alone: str | None = None
+        self._repeated_at_s = 0.0
         self._rest_wanted = False
 
     # ------------------------------------------------------------ what there is
@@ -122,7 +124,9 @@ class Delivery(Generic[Stanza]):
         # More receipts follow by themselves unless the rest is lost as well.
         self._rest_wanted = message_id == self._alone
         self._alone = None
-        wait_s = self._times.rest_s if self._rest_wanted else self._patience_s
+        # On a slow way that was the receipt for what was sent first, and the next one takes as long.
+        rest_s = max(self._times.rest_s, 2 * (now_s - self._repeated_at_s))
+        wait_s = min(rest_s, self._patience_s) if self._rest_wanted else self._patience_s
         self._due_at = now_s + wait_s if self._unacknowledged else None
         return True
 
@@ -189,7 +193,12 @@ class Delivery(Generic[Stanza]):
         """All of the tail, or only what is oldest: on a slow way the rest may well be on it still."""
         self._rest_wanted = False
         self._alone = None if whole else self._tail.oldest
-        self._sent_at.clear()  # a receipt that comes now does not say which of the two it is for
+        self._repeated_at_s = now_s
+        # A receipt that comes now does not say which of the two it is for.
+        if self._alone is None:
+            self._sent_at.clear()
+        else:
+            self._sent_at.pop(self._alone, None)
         self._due_at = now_s + self._patience_s if self._unacknowledged else None
         if not len(self._tail):
             return Verdict.NOTHING

@@ -9,7 +9,7 @@ from slixmpp.stanza import Presence
 
 from client.account import Account, Login, Trace
 from client.pace import Backoff
-from client.plugin import XEP_0116
+from client.plugin import XEP_0116, sessions_of
 from client.store import Store
 from client.surroundings import ContactSettings
 
@@ -43,9 +43,7 @@ class Endpoint(Account):
     @property
     def sessions(self) -> XEP_0116:
         """The plugin."""
-        plugin = self.plugin.get("xep_0116", None)
-        assert isinstance(plugin, XEP_0116)
-        return plugin
+        return sessions_of(self)
 
     def begin(self) -> None:
         """Connect, and stay connected until `leave`."""
@@ -79,6 +77,7 @@ class Endpoint(Account):
         known = self.client_roster[self._contact]
         if known["subscription"] not in ("to", "both"):
             self.send_presence_subscription(pto=self._contact)
+        self.sessions.session(self._contact)  # the user named it: it is answered, whatever the roster says
         self.went_online(self.boundjid.full)
 
     def _asked(self, presence: Presence) -> None:

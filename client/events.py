@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from crypto.xml import Element
+
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
@@ -33,6 +35,30 @@ class SessionView:
     """Messages not acknowledged yet."""
     online: bool = False
     """Whether a resource of the contact is available that announces ESessions."""
+    post_quantum: bool = False
+    """Whether a later quantum computer that has the recorded traffic is still none the wiser (ML-KEM-768 went into the
+    keys)."""
+    suite: str | None = None
+    """The algorithms, for example `aes256-ctr sha256 group 14 ml-kem-768`."""
+    rekeyed: int = 0
+    """How often either end has brought new keys into the session (XEP-0200)."""
+    fingerprint: str | None = None
+    """SHA-256 of the public key that the other end proved to hold, hexadecimal; None: it showed none."""
+    key: str | None = None
+    """What is known of that key: `new`, `same`, `validated`; `changed`, `shared` (known as another contact's), `absent`
+    (it used to show one): the user must be warned of these."""
+    weaker: tuple[str, ...] = ()
+    """What earlier sessions with the contact had and this one has not (`hybrid`, `group`, `public-key`, ...)."""
+    password: bool = False
+    """Whether the password that both ends know went into the keys."""
+    stanzas: tuple[str, ...] = ()
+    """The kinds of stanzas that are encrypted: `message`, `presence`, `iq`."""
+    typing: bool = False
+    """Whether the contact is writing, as it says inside the session."""
+    presence: str | None = None
+    """What the contact says inside the session: `available`, `chat`, `away`, `xa`, `dnd`; None: nothing."""
+    status: str = field(default="", repr=False)
+    """The sentence that goes with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +104,61 @@ class MessageReceived(Happening):
     body: str = field(repr=False)
     peer: str
     thread: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCopied(Happening):
+    """What the user wrote to the contact with another client, as the contact's end tells inside the session.
+
+    To be shown as the user's own. `sender` is the other client's full JID. That the other client wrote it is the
+    contact's end's word: a gateway's is worth what its delivery is worth; another person's client could make it up.
+    """
+
+    event: ClassVar[str] = "esession_copied"
+    id: str
+    body: str = field(repr=False)
+    sender: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactTyping(Happening):
+    """The contact has begun to write (`composing`), or stopped (`paused`, `active`, `inactive`, `gone`)."""
+
+    event: ClassVar[str] = "esession_typing"
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPresence(Happening):
+    """The contact's presence, as it says inside the session: `available`, `chat`, `away`, `xa`, `dnd`."""
+
+    event: ClassVar[str] = "esession_presence"
+    show: str
+    status: str = field(repr=False)
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Happening):
+    """The contact's end answered a question. `kind`: `result`; `error`; `lost`, when the session ended before."""
+
+    event: ClassVar[str] = "esession_answer"
+    id: str
+    kind: str
+    content: tuple[Element, ...] = field(repr=False)
+    """Of a result what it holds, of an error what was encrypted in its `<error/>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Happening):
+    """Something the user must see before writing on: see `SessionView.key` and `SessionView.weaker`.
+
+    `reason`: `changed`, `shared`, `absent` (keys), or `weaker`."""
+
+    event: ClassVar[str] = "esession_warning"
+    reason: str
+    view: SessionView
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,22 @@
 """Messages within sessions: sent, received, acknowledged, repeated, refused."""
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
-from client.events import MessageDelivered, MessageFailed, MessageHeld, MessageReceived, PlainReceived
-from client.machine import Machine
+from client.events import (
+    ContactTyping,
+    MessageCopied,
+    MessageDelivered,
+    MessageFailed,
+    MessageHeld,
+    MessageReceived,
+    PlainReceived,
+)
 from client.stanzas import (
     Content,
+    Copy,
     ErrorCondition,
     Meaning,
     Stanza,
@@ -19,7 +29,9 @@ from client.stanzas import (
 from client.store import Store
 from client.surroundings import ContactSettings, Surroundings
 from client.talks import Talk
+from client.trust import Trust
 from crypto.esession import conversation as esession
+from crypto.esession.conversation import Outcome
 from crypto.esession.profiles import Profile
 from crypto.esession.session import Exhausted
 from crypto.xml import Element
@@ -28,7 +40,7 @@ SENT_MACS = 512
 """Of our own stanzas, of whatever session: a server may put the whole stanza into the error that sends it back."""
 
 
-class Exchange(Machine):
+class Exchange(Trust):
     """What is said in the sessions with one contact."""
 
     def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
@@ -37,8 +49,12 @@ class Exchange(Machine):
         self._told: frozenset[str] = frozenset()
         self._sent_macs: deque[str] = deque(maxlen=SENT_MACS)
         self._seals_receipts = store.seals_receipts(jid)
+        self._said_at_s: float | None = None
+        self._told_typing: tuple[bool, float] | None = None
 
     def _send_waiting(self, talk: Talk) -> None:
+        if self._delivery.unsent() is not None:
+            self._said_at_s, self._told_typing = self._around.now(), None
         while self._talks.current is talk and (message := self._delivery.unsent()) is not None:
             self._send(talk, text_content(message.body, message.id), message.id)
 
@@ -51,8 +67,24 @@ class Exchange(Machine):
         if content.error is not None:
             if not self._refused(content.origin_id or stanza.attribute("id"), content.error):
                 self._put_off(content.origin_id, content.error)
+        elif content.copy is not None:
+            self._copied(talk, content.copy)
         elif content.body is not None:
+            self._typing = False
             self._message(talk, content, stanza)
+        if content.state is not None and content.body is None:
+            self._typing = content.state == "composing"
+            self._around.notify(ContactTyping(self.jid, content.state))
+
+    def _copied(self, talk: Talk, copy: Copy) -> None:
+        """What another client of ours wrote to this contact; nothing else may be shown as ours."""
+        own, to = copy.sender.partition("/")[0], copy.to.partition("/")[0]
+        if (own, to) != (self._around.own_jid(), self.jid) or self._delivery.holds(copy.id):
+            return
+        name = f"own {copy.id}"
+        if not self._store.seen(self.jid, name):
+            self._around.notify(MessageCopied(self.jid, copy.id, copy.body, copy.sender, talk.peer))
+            self._store.see(self.jid, name)
 
     def _message(self, talk: Talk, content: Content, stanza: Element) -> None:
         if (mac := mac_of(stanza)) is not None:
@@ -69,25 +101,66 @@ class Exchange(Machine):
             sending = self._talks.current
             if sending is None and talk.active:
                 self._talks.promote(talk)
-                talk.deadline_s, sending = None, talk
+                talk.deadline_s, talk.yielded, sending = None, False, talk
             if sending is not None:
                 self._send(sending, receipt_content(message_id), None)
 
-    def _send(self, talk: Talk, content: bytes, message_id: str | None) -> None:
+    def _send(
+        self, talk: Talk, content: bytes, message_id: str | None, like: Stanza | None = None, *, error: bool = False
+    ) -> bool:
+        """Encrypt and send; `like`: a stanza that is no message, without its payload. False: the session ended."""
+        kind = "message" if like is None else like.name
+        draw, now_ms = self._around.draw, self._now_ms()
         try:
-            outcome = esession.send(talk.conversation, content)
+            if error:
+                outcome = esession.send_error(
+                    talk.conversation,
+                    content,
+                    condition="undefined-condition",
+                    error_type="cancel",
+                    draw=draw,
+                    now_ms=now_ms,
+                )
+            else:
+                outcome = esession.send(
+                    talk.conversation, content, kind=kind, draw=draw, now_ms=now_ms, policy=self._settings.rekey
+                )
         except Exhausted:
             # XEP-0200, "Maximum Key Life": new keys come from a new negotiation.
             self._end(talk, "replaced")
-            return
+            return False
+        self._out(talk, outcome, message_id, like)
+        return True
+
+    def _out(self, talk: Talk, outcome: Outcome, message_id: str | None, like: Stanza | None) -> None:
+        """Put what was sealed on its way, and remember it: no stanza of a session may be missing."""
         assert outcome.conversation is not None
         talk.conversation = outcome.conversation
         for reply in outcome.replies:
             stanza = self._stanza(talk.peer, talk.conversation.thread, reply.kind, reply.payload, message_id)
+            if like is not None:
+                stanza = replace(like, to=talk.peer, thread=stanza.thread, payload=reply.payload)
             if (mac := mac_in(reply.payload)) is not None:
                 self._sent_macs.append(mac)
-            self._delivery.sent(stanza, message_id, self._around.now())
+            if self._talks.is_current(talk.conversation.thread):
+                self._delivery.sent(stanza, message_id, self._around.now())
             self._around.transmit(stanza)
+
+    def _refresh(self) -> None:
+        """New keys for sessions that fell silent; values that waited long enough are destroyed (XEP-0200)."""
+        for talk in self._talks:
+            outcome = None
+            with contextlib.suppress(Exhausted):
+                outcome = esession.refresh(
+                    talk.conversation, draw=self._around.draw, now_ms=self._now_ms(), policy=self._settings.rekey
+                )
+            if outcome is not None:
+                self._out(talk, outcome, None, Stanza("", "chat", self._around.new_id("stanza"), "", b"", passing=True))
+
+    def _refresh_due_s(self) -> list[float]:
+        """When `_refresh` has something to do."""
+        due = (esession.refresh_due_ms(talk.conversation, self._settings.rekey) for talk in self._talks)
+        return [ms / 1000 for ms in due if ms is not None]
 
     def _repetition(self, talk: Talk, stanza: Element) -> None:
         """The other end repeats itself: if it repeats a message, our receipt for it may have been lost."""

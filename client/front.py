@@ -9,7 +9,10 @@ from typing import Protocol
 
 from client.endpoint import Endpoint
 from client.events import (
+    ContactPresence,
+    ContactTyping,
     Happening,
+    MessageCopied,
     MessageDelivered,
     MessageFailed,
     MessageHeld,
@@ -20,7 +23,9 @@ from client.events import (
     SessionRefused,
     SessionStarted,
     SessionView,
+    Warned,
 )
+from crypto.xml import Element
 
 SHOWN = (
     SessionChanged,
@@ -32,6 +37,10 @@ SHOWN = (
     MessageFailed,
     MessageHeld,
     PlainReceived,
+    MessageCopied,
+    ContactTyping,
+    ContactPresence,
+    Warned,
 )
 
 EXIT_OK, EXIT_UNDELIVERED, EXIT_USAGE = 0, 1, 2
@@ -113,6 +122,22 @@ class Chat:
         """The SAS was compared."""
         return self.endpoint.sessions.verify(self.contact)
 
+    def unverify(self) -> bool:
+        """It was not, or is not to be relied on any more."""
+        return self.endpoint.sessions.unverify(self.contact)
+
+    def typing(self, active: bool) -> bool:
+        """Tell the contact that the user writes, or stopped."""
+        return self.endpoint.sessions.typing(self.contact, active)
+
+    def show(self, show: str, status: str) -> bool:
+        """Tell the contact the user's presence."""
+        return self.endpoint.sessions.show(self.contact, show, status)
+
+    async def ask(self, what: str) -> tuple[Element, ...]:
+        """Ask the contact's end something; see the plugin."""
+        return await self.endpoint.sessions.ask(self.contact, what)
+
     async def end(self) -> None:
         """End the session."""
         await self.endpoint.sessions.end(self.contact)
@@ -120,6 +145,27 @@ class Chat:
     async def flush(self, timeout: float | None) -> int:  # noqa: ASYNC109
         """Wait until all is acknowledged."""
         return await self.endpoint.sessions.flush(self.contact, timeout)
+
+
+_WARNINGS = {
+    "changed": "The contact shows another key than before. If nobody told you why, somebody may be posing as it.",
+    "shared": "The key that the contact shows is known as another contact's.",
+    "absent": "The contact used to show a key, and shows none now.",
+}
+
+
+def warning(reason: str, view: SessionView) -> str:
+    """What a person should read before writing on."""
+    weaker = f"This session is weaker than earlier ones with this contact: it lacks {', '.join(view.weaker)}."
+    sentence = _WARNINGS.get(reason, weaker)
+    return sentence if reason not in _WARNINGS or not view.fingerprint else f"{sentence} Its key: {view.fingerprint}"
+
+
+def to_compare(view: SessionView) -> str:
+    """What two people compare: the string, or a key where there is none."""
+    if view.sas is None:
+        return f"compare its key with your contact: {view.fingerprint}"
+    return f"compare with your contact: {view.sas}"
 
 
 async def stdin_lines() -> AsyncIterator[str]:

@@ -6,11 +6,14 @@ import json
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from client.events import (
+    ContactPresence,
+    ContactTyping,
     Happening,
+    MessageCopied,
     MessageDelivered,
     MessageFailed,
     MessageHeld,
@@ -20,8 +23,12 @@ from client.events import (
     SessionEnded,
     SessionRefused,
     SessionView,
+    Warned,
 )
 from client.front import Chat, stdin_lines
+from client.plugin import QueryFailed
+from client.queries import QUESTIONS
+from crypto.xml import serialize
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -76,14 +83,28 @@ class JsonFront:
                 tell("failed", id=message_id, condition=condition, text=text)
             case MessageHeld(id=message_id, condition=condition, text=text):
                 tell("held", id=message_id, condition=condition, text=text)
+            case MessageCopied(id=message_id, body=body, sender=sender):
+                tell("copied", **{"id": message_id, "body": body, "from": sender})
+            case PlainReceived(peer=peer):
+                tell("plain", **{"from": peer})
+            case _:
+                self._session_happened(happening)
+
+    def _session_happened(self, happening: Happening) -> None:
+        """What is no message."""
+        match happening:
             case SessionChanged(view=view):
                 tell("session", **session_values(view))
             case SessionEnded(reason=reason, thread=thread):
                 tell("ended", reason=reason, thread=thread)
             case SessionRefused(condition=condition, text=text):
                 tell("refused", condition=condition, text=text)
-            case PlainReceived(peer=peer):
-                tell("plain", **{"from": peer})
+            case ContactTyping(state=state):
+                tell("typing", state=state)
+            case ContactPresence(show=show, status=status, peer=peer):
+                tell("presence", **{"show": show, "status": status, "from": peer})
+            case Warned(reason=reason, view=view):
+                tell("warning", reason=reason, key=view.key, fingerprint=view.fingerprint, weaker=list(view.weaker))
 
     async def run(self, chat: Chat) -> None:
         """Carry out commands until `quit` or the end of input."""
@@ -102,9 +123,6 @@ class JsonFront:
         match command:
             case {"send": str(text)}:
                 self._send(chat, text, command.get("id"))
-            case {"verify": True}:
-                if not chat.verify():
-                    raise BadCommand("there is no active session to verify")
             case {"end": True}:
                 await chat.end()
             case {"start": True}:
@@ -112,14 +130,29 @@ class JsonFront:
             case {"status": True}:
                 tell("session", **session_values(chat.view))
             case {"flush": True}:
-                flushing = asyncio.ensure_future(self._flush(chat, command.get("timeout")))
-                self._flushing.add(flushing)
-                flushing.add_done_callback(self._flushing.discard)
+                self._aside(self._flush(chat, command.get("timeout")))
             case {"quit": True}:
                 return True
             case _:
-                raise BadCommand("no such command; see docs/client.md")
+                self._say(chat, command)
         return False
+
+    def _say(self, chat: Chat, command: Mapping[str, Any]) -> None:
+        """What is no message and does not end anything."""
+        match command:
+            case {"verify": True}:
+                if not chat.verify():
+                    raise BadCommand("there is no active session to verify")
+            case {"unverify": True}:
+                chat.unverify()
+            case {"typing": bool(active)}:
+                chat.typing(active)
+            case {"presence": str(show)}:
+                self._show(chat, show, command.get("status", ""))
+            case {"ask": str(what)} if what in QUESTIONS:
+                self._aside(self._ask(chat, what))
+            case _:
+                raise BadCommand("no such command; see docs/client.md")
 
     def _send(self, chat: Chat, text: str, message_id: object) -> None:
         if message_id is not None and not (isinstance(message_id, str) and _ID.fullmatch(message_id)):
@@ -129,6 +162,26 @@ class JsonFront:
         except ValueError as error:
             raise BadCommand(str(error)) from None
         tell("queued", id=sent)
+
+    def _show(self, chat: Chat, show: str, status: object) -> None:
+        try:
+            chat.show(show, status if isinstance(status, str) else "")
+        except ValueError as error:
+            raise BadCommand(str(error)) from None
+
+    def _aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it while further commands are carried out."""
+        task = asyncio.ensure_future(work)
+        self._flushing.add(task)
+        task.add_done_callback(self._flushing.discard)
+
+    async def _ask(self, chat: Chat, what: str) -> None:
+        try:
+            content = await chat.ask(what)
+        except QueryFailed as failure:
+            tell("answer", ask=what, result=None, reason=failure.reason)
+        else:
+            tell("answer", ask=what, result="".join(serialize(e).decode() for e in content))
 
     async def _flush(self, chat: Chat, timeout_s: object) -> None:
         waiting = await chat.flush(float(timeout_s) if isinstance(timeout_s, int | float) else None)

@@ -10,8 +10,9 @@ from client.events import (
     PlainReceived,
     SessionRefused,
     SessionStarted,
+    Warned,
 )
-from client.front import Chat, stdin_lines
+from client.front import Chat, stdin_lines, to_compare, warning
 
 
 class PipeFront:
@@ -42,13 +43,16 @@ class PipeFront:
                 sys.stdout.write(body + "\n")
                 sys.stdout.flush()
             case SessionStarted(view=view) if not view.verified:
-                _say(f"encrypted session with {view.peer}; compare with your contact: {view.sas}")
+                safe = "yes" if view.post_quantum else "no"
+                _say(f"encrypted session with {view.peer} (post-quantum: {safe}); {to_compare(view)}")
             case MessageFailed(condition=condition, text=text):
                 _say(f"a message was refused ({condition}): {text}")
             case MessageHeld(condition=condition, text=text):
                 _say(f"a message is not taken yet, and kept ({condition}): {text}")
             case SessionRefused(condition=condition, text=text):
                 _say(f"no session ({condition}): {text or 'refused'}; trying again while messages wait")
+            case Warned(reason=reason, view=view):
+                _say(warning(reason, view))
             case PlainReceived():
                 _say("an unencrypted message came from the contact's address; it is not shown, anyone may have sent it")
 

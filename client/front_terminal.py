@@ -14,7 +14,7 @@ from prompt_toolkit.styles import Style
 
 from client.events import (
     Happening,
-    MessageDelivered,
+    MessageCopied,
     MessageFailed,
     MessageHeld,
     MessageReceived,
@@ -23,11 +23,15 @@ from client.events import (
     SessionRefused,
     SessionStarted,
     SessionView,
+    Warned,
 )
-from client.front import Chat
+from client.front import Chat, to_compare, warning
+from client.within import SHOWS
 
 HELP = {
     "/verify": "the other end shows the same five characters: remember that (asks for nothing else, so be sure)",
+    "/unverify": "take that back: no session with the contact counts as compared",
+    "/show": "away, xa, dnd, chat or available, and a sentence: tell the contact, encrypted",
     "/end": "end the encrypted session; the next message starts another",
     "/status": "all that is known about the session",
     "/help": "this list",
@@ -71,13 +75,19 @@ def status_line(view: SessionView, connection: str) -> list[tuple[str, str]]:
         parts += [("class:bad", connection), ("", " | ")]
     match view.state:
         case "active":
-            parts += [("class:ok", "encrypted"), ("", f" | SAS {view.sas} "), *_trust(view)]
+            safe = "yes" if view.post_quantum else "no"
+            parts += [("class:ok", "encrypted"), ("", f" | SAS {view.sas or '-'} "), *_trust(view)]
+            parts.append(("class:ok" if view.post_quantum else "class:warn", f" | post-quantum: {safe}"))
             if view.disclosure != "never":
                 parts.append(("class:warn", " | the other end may disclose"))
         case "negotiating":
             parts.append(("class:warn", "negotiating"))
         case _:
             parts.append(("class:dim", "no session" if view.online else "no session, contact not online"))
+    if view.presence:
+        parts.append(("", f" | contact {view.presence}"))
+    if view.typing:
+        parts.append(("class:them", " | is writing ..."))
     if view.waiting:
         parts.append(("class:warn", f" | {view.waiting} not acknowledged"))
     return parts
@@ -94,7 +104,8 @@ def _trust(view: SessionView) -> list[tuple[str, str]]:
 class TerminalFront:
     """For people."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tell_typing: bool = False) -> None:
+        self._tell_typing = tell_typing
         self._view: Callable[[], SessionView] | None = None
         self._connection = "connecting"
         self._prompt: PromptSession[str] = PromptSession(
@@ -138,28 +149,45 @@ class TerminalFront:
         match happening:
             case MessageReceived(jid=jid, body=body):
                 self._line(("class:them", f"{jid.partition('@')[0]}: "), ("", printable(body)))
+            case MessageCopied(body=body, sender=sender):
+                device = sender.partition("/")[2]
+                self._line(("class:me", f"me ({printable(device)}): "), ("", printable(body)))
             case SessionStarted(view=view):
                 self._started(view)
             case SessionEnded(reason=reason):
                 self._line(("class:warn", _ENDINGS.get(reason, "The session has ended.")))
             case SessionRefused(condition=condition, text=text):
                 self._line(("class:warn", f"No session: {condition} {printable(text)}"))
+            case _:
+                self._trouble(happening)
+
+    def _trouble(self, happening: Happening) -> None:
+        """What a person should know of, where there is something."""
+        match happening:
             case MessageFailed(condition=condition, text=text):
                 self._line(("class:bad", f"Not delivered ({condition}): {printable(text)}"))
             case MessageHeld(condition=condition, text=text):
                 self._line(("class:warn", f"Not taken yet ({condition}): {printable(text)}"))
+            case Warned(reason=reason, view=view):
+                self._line(("class:bad", warning(reason, view)))
             case PlainReceived():
                 self._line(("class:bad", "An unencrypted message came from the contact's address; it is not shown."))
-            case MessageDelivered():
-                self._refresh()
             case _:
                 self._refresh()
 
     def _started(self, view: SessionView) -> None:
-        self._line(("class:ok", "Encrypted session. "), ("", f"SAS {view.sas}, "), *_trust(view))
+        safe = "yes" if view.post_quantum else "no"
+        self._line(
+            ("class:ok", "Encrypted session. "),
+            ("", f"SAS {view.sas or '-'}, "),
+            *_trust(view),
+            ("", f", post-quantum: {safe}"),
+        )
         if view.disclosure != "never":
             self._line(("class:warn", "The other end says that it may disclose what you write."))
-        if not view.verified:
+        if view.sas is None:
+            self._line(("class:dim", f"There is no string in it: {to_compare(view)}. If it matches: /verify"))
+        elif not view.verified:
             self._line(("class:dim", "Compare the five characters with the other end's: your contact reads them out,"))
             self._line(("class:dim", "or the gateway shows them (`lockgate status`). If they match: /verify"))
 
@@ -168,6 +196,8 @@ class TerminalFront:
         """Read lines until /quit or the end of input."""
         self._view = lambda: chat.view
         chat.start()
+        if self._tell_typing:
+            self._prompt.default_buffer.on_text_changed += lambda buffer: self._writes(chat, buffer.text)
         with patch_stdout():
             while True:
                 try:
@@ -179,6 +209,9 @@ class TerminalFront:
                 if not await self._typed(chat, line):
                     return
 
+    def _writes(self, chat: Chat, text: str) -> None:
+        chat.typing(bool(text) and not text.startswith("/"))
+
     async def _typed(self, chat: Chat, line: str) -> bool:
         """Carry out one line; false when it was the last."""
         match line.strip():
@@ -188,15 +221,13 @@ class TerminalFront:
                 return False
             case "/end":
                 await chat.end()
-            case "/verify":
-                self._verify(chat)
             case "/status":
                 self._status(chat.view)
             case "/help":
                 for command, meaning in HELP.items():
                     self._line(("class:them", f"{command:9}"), ("", meaning))
             case command if command.startswith("/") and not command.startswith("//"):
-                self._line(("class:bad", f"There is no command {printable(command)}; /help lists them."))
+                self._command(chat, command)
             case _:
                 with contextlib.suppress(IndexError):
                     self._send(chat, line[1:] if line.startswith("//") else line)
@@ -207,6 +238,25 @@ class TerminalFront:
             chat.send(text)
         except ValueError as error:
             self._line(("class:bad", f"Not sent: {error}"))
+
+    def _command(self, chat: Chat, command: str) -> None:
+        match command.partition(" ")[0]:
+            case "/verify":
+                self._verify(chat)
+            case "/unverify":
+                chat.unverify()
+                self._line(("class:warn", "No session with this contact counts as compared any more."))
+            case "/show":
+                self._show(chat, command)
+            case _:
+                self._line(("class:bad", f"There is no command {printable(command)}; /help lists them."))
+
+    def _show(self, chat: Chat, command: str) -> None:
+        show, _, status = command.removeprefix("/show").strip().partition(" ")
+        if show not in SHOWS:
+            self._line(("class:bad", f"A presence is one of {', '.join(SHOWS)}."))
+        elif not chat.show(show, status.strip()):
+            self._line(("class:dim", "There is no session for it now; it is told in the next one."))
 
     def _verify(self, chat: Chat) -> None:
         if chat.verify():
@@ -222,6 +272,10 @@ class TerminalFront:
             "verified": "yes" if view.verified else "no",
             "earlier sessions": view.chain or "-",
             "role, profile": f"{view.role or '-'}, {view.profile or '-'}",
+            "post-quantum": "yes" if view.post_quantum else "no",
+            "algorithms": view.suite or "-",
+            "keys renewed": f"{view.rekeyed} times",
+            "contact's key": f"{view.fingerprint} ({view.key})" if view.fingerprint else "-",
             "disclosure": view.disclosure or "-",
             "not acknowledged": str(view.waiting),
             "contact": "online" if view.online else "not online",

@@ -14,6 +14,7 @@ from crypto.esession import conversation as esession
 from crypto.esession.conversation import Kind, Outcome
 from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
+from crypto.esession.session import Session
 
 _TYPES = {Kind.NEGOTIATION: None, Kind.ENCRYPTED: "chat", Kind.ERROR: "error"}
 
@@ -31,6 +32,7 @@ class Machine:
         self._resources: dict[str, Profile | None] = {}
         self._online_at_s: float | None = None
         self._shown: SessionView | None = None
+        self._typing, self._presence, self._status = False, "", ""
 
     @property
     def waiting(self) -> int:
@@ -41,24 +43,40 @@ class Machine:
         """How things stand."""
         shown = SessionView(self.jid, "none", waiting=self.waiting, online=bool(self._resources))
         talk = self._talks.current
-        session = None if talk is None else talk.conversation.session
-        if talk is not None and session is not None:
-            return replace(
-                shown,
-                state="active",
-                peer=talk.peer,
-                thread=talk.conversation.thread,
-                role=str(session.role),
-                sas=session.sas,
-                verified=session.verified,
-                chain=str(session.chain),
-                profile=str(session.profile),
-                disclosure=session.disclosure,
-                logging=session.logging,
-            )
+        if talk is not None and talk.conversation.session is not None:
+            return self._session_view(shown, talk, talk.conversation.session)
         if pending := self._talks.negotiating():
             return replace(shown, state="negotiating", peer=pending[-1].peer, thread=pending[-1].conversation.thread)
         return shown
+
+    def _session_view(self, shown: SessionView, talk: Talk, session: Session) -> SessionView:
+        agreed, rekeying = session.agreed, session.rekeying
+        suite = agreed.suite
+        names = (suite.cipher, suite.hash, f"group {suite.group}", *((suite.kem,) if suite.kem else ()))
+        return replace(
+            shown,
+            state="active",
+            peer=talk.peer,
+            thread=talk.conversation.thread,
+            role=str(session.role),
+            sas=session.sas or None,
+            verified=session.verified,
+            chain=str(session.chain),
+            profile=str(session.profile),
+            disclosure=session.disclosure,
+            logging=session.logging,
+            post_quantum=agreed.hybrid,
+            suite=" ".join(names),
+            rekeyed=rekeying.sent + rekeying.received if rekeying else 0,
+            fingerprint=None if talk.public is None else talk.public.fingerprint().hex(),
+            key=talk.key,
+            weaker=talk.weaker,
+            password=agreed.password,
+            stanzas=agreed.stanzas,
+            typing=self._typing,
+            presence=self._presence or None,
+            status=self._status,
+        )
 
     # ------------------------------------------------------------ ends
     def _end(self, talk: Talk, reason: str) -> None:
@@ -68,14 +86,14 @@ class Machine:
             return
         outcome = esession.end(talk.conversation)
         self._reply(talk.peer, thread, outcome)
-        was_active = talk.active
+        was_active = talk.active and not talk.yielded
         if outcome.conversation is None:
             self._over(talk, reason)
             return
         talk.conversation = outcome.conversation
         talk.deadline_s = self._around.now() + self._settings.ending_s
         if self._talks.drop(thread):
-            self._delivery.session_over()
+            self._left()
         self._talks.keep(talk)
         if was_active:
             self._around.notify(SessionEnded(self.jid, reason, thread))
@@ -83,13 +101,23 @@ class Machine:
     def _over(self, talk: Talk, reason: str) -> None:
         """Forget a talk."""
         thread = talk.conversation.thread
-        told = talk.active
+        told = talk.active and not talk.yielded
         if self._talks.drop(thread):
-            self._delivery.session_over()
+            self._left()
+        elif reason == "ended" and self._talks.current is not None:
+            reason = "replaced"  # the one that is sent on is still there
         if told:
             self._around.notify(SessionEnded(self.jid, reason, thread))
 
+    def _left(self) -> None:
+        """The session that was sent on is over."""
+        self._delivery.session_over()
+        self._typing, self._presence, self._status = False, "", ""
+
     # ------------------------------------------------------------ small things
+    def _now_ms(self) -> int:
+        return round(self._around.now() * 1000)
+
     def _retained(self) -> Retained:
         kept = self._store.retained(self.jid)
         return Retained() if kept is None else msgspec.msgpack.decode(kept, type=Retained)

@@ -8,93 +8,46 @@ See docs/client.md for the events, the Python interface and an example.
 
 import asyncio
 import contextlib
-import secrets
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, ClassVar
-from xml.etree import ElementTree as ET
 
-from slixmpp import JID, InvalidJID
-from slixmpp.exceptions import XMPPError
+from slixmpp import JID
 from slixmpp.plugins.base import BasePlugin, register_plugin
-from slixmpp.stanza import Message, Presence
-from slixmpp.xmlstream.stanzabase import StanzaBase
-from slixmpp.xmlstream.tostring import tostring
 
-from client.contact import Contact
-from client.discovery import Discovery
-from client.events import Happening, MessageReceived, SessionView
-from client.stanzas import FEATURES, MAX_BODY_OCTETS, Stanza
-from client.store import KeptMessage, SqliteStore, Store
+from client.events import SessionView
+from client.queries import QUESTIONS
+from client.stanzas import MAX_BODY_OCTETS
+from client.store import KeptMessage
+from client.stream import Stream
 from client.surroundings import ContactSettings
-from crypto.esession.profiles import Profile
-from crypto.xml import CLIENT, Element, MalformedXml, parse, sanitise_text
-
-MAX_STANZA_OCTETS = 1 << 20
+from crypto.xml import Element, sanitise_text
 
 
-class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
+class QueryFailed(Exception):
+    """A question got no answer. `reason`: `no-session`, `timeout`, `lost`, `error`; `content`: of an error."""
+
+    def __init__(self, reason: str, content: tuple[Element, ...] = ()) -> None:
+        super().__init__(f"the question was not answered: {reason}")
+        self.reason, self.content = reason, content
+
+
+class XEP_0116(Stream):  # noqa: N801 - slixmpp's way of naming plugins
     """Encrypted Sessions with any number of contacts.
 
     Configuration: `store`, a path (the file is made for its owner only), a `Store`, or None for one that is forgotten
-    with the process; `settings`, a `ContactSettings`; `transparent`, whether decrypted messages are handed to handlers
+    with the process; `settings`, a `ContactSettings`; `settings_of`, a function that gives those
+    of a bare JID (for passwords and keys that differ); `transparent`, whether decrypted messages are handed to handlers
     of `message` as well, and plain messages of the program to contacts with sessions are encrypted (else refused).
     """
 
     name = "xep_0116"
     description = "XEP-0116: Encrypted Session Negotiation"
-    dependencies: ClassVar[set[str]] = {"xep_0030", "xep_0115"}
+    dependencies: ClassVar[set[str]] = {"xep_0030", "xep_0115", "xep_0200"}
     default_config: ClassVar[dict[str, Any]] = {
         "store": None,
         "settings": ContactSettings(),
+        "settings_of": None,
         "transparent": False,
     }
-
-    # ------------------------------------------------------------ slixmpp's side
-    def plugin_init(self) -> None:
-        """Open the store, hook into the stream."""
-        given = self.config["store"]
-        kept = isinstance(given, str | Path)
-        self._store: Store = SqliteStore(Path(given).expanduser()) if kept else given or SqliteStore(":memory:")
-        self._contacts: dict[str, Contact] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._online = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._discovery = Discovery(self.xmpp, self._able)
-        self._awaiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self.counters: dict[str, int] = {}
-        self.xmpp.add_filter("in", self._filter_in)
-        self.xmpp.add_filter("out", self._filter_out)
-        for event, handler in self._handlers():
-            self.xmpp.add_event_handler(event, handler)
-
-    def session_bind(self, jid: object) -> None:
-        """Announce the features: only now is the resource known that they belong to."""
-        for feature in FEATURES:
-            self.xmpp.plugin["xep_0030"].add_feature(feature)
-
-    def plugin_end(self) -> None:
-        """Let go of the stream, the timer and the store. Open sessions are forgotten."""
-        for feature in FEATURES:
-            self.xmpp.plugin["xep_0030"].del_feature(feature=feature)
-        self.xmpp.del_filter("in", self._filter_in)
-        self.xmpp.del_filter("out", self._filter_out)
-        for event, handler in self._handlers():
-            self.xmpp.del_event_handler(event, handler)
-        self._session_end()
-        for task in self._tasks:
-            task.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._store.close()
-
-    def _handlers(self) -> tuple[tuple[str, Any], ...]:
-        return (
-            ("session_start", self._session_start),
-            ("session_end", self._session_end),
-            ("presence_available", self._available),
-            ("presence_unavailable", self._unavailable),
-        )
 
     # ------------------------------------------------------------ what programs use
     def send(self, jid: str | JID, text: str, message_id: str | None = None) -> str:
@@ -145,183 +98,90 @@ class XEP_0116(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
         self._again()
         return done
 
+    def unverify(self, jid: str | JID) -> bool:
+        """Take that back, for all sessions and keys of the contact. False when there was nothing to take back."""
+        done = self._contact(jid).unverify()
+        self._again()
+        return done
+
     def contacts(self) -> list[str]:
         """Bare JIDs there ever was a session with, or for whom messages wait."""
         return sorted({*self._store.contacts(), *self._contacts})
 
-    # ------------------------------------------------------------ Surroundings of a contact
-    def now(self) -> float:
-        """Seconds of the event loop's clock."""
-        return self.xmpp.loop.time()
-
-    def draw(self, name: str, size: int) -> bytes:
-        """`size` octets of the operating system's randomness."""
-        return secrets.token_bytes(size)
-
-    def new_id(self, purpose: str) -> str:
-        """128 bits in hexadecimal."""
-        return secrets.token_hex(16)
-
-    def transmit(self, stanza: Stanza) -> None:
-        """Put a stanza on the stream."""
-        octets = stanza.octets().replace(b"<message ", b'<message xmlns="jabber:client" ', 1)
-        message = Message(self.xmpp, ET.fromstring(octets))  # type: ignore[no-untyped-call]  # noqa: S314 - our own
-        self.xmpp.send(message)
-
-    def probe(self, peer: str) -> None:
-        """Ask the peer anything that it must answer."""
-        self._run(self._probe(JID(peer)))
-
-    async def _probe(self, peer: JID) -> None:
-        try:
-            await self._discovery.features(peer, 5)
-        except XMPPError:
-            return
-        self._contact(peer).reachable()
+    # ------------------------------------------------------------ for `xep_0200`
+    def typing(self, jid: str | JID, active: bool) -> bool:
+        """See `XEP_0200.typing`."""
+        done = self._contact(jid).typing(active)
         self._again()
+        return done
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it on the side; what is under way when the plugin ends is cancelled."""
-        task = asyncio.ensure_future(work, loop=self.xmpp.loop)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def notify(self, happening: Happening) -> None:
-        """Trigger the event."""
-        self.xmpp.event(happening.event, happening)
-        if isinstance(happening, MessageReceived) and self.config["transparent"]:
-            self.xmpp.event("message", self._as_message(happening))
-
-    # ------------------------------------------------------------ stream -> contacts
-    def _session_start(self, _: object = None) -> None:
-        self._online = True
-        for jid in self._store.contacts():
-            self._contact(jid)
-        for contact in list(self._contacts.values()):
-            contact.online()
+    def show(self, jid: str | JID, show: str, status: str = "") -> bool:
+        """See `XEP_0200.show`."""
+        done = self._contact(jid).show(show, status)
         self._again()
+        return done
 
-    def _session_end(self, _: object = None) -> None:
-        self._online = False
-        self._discovery.clear()
-        for contact in self._contacts.values():
-            contact.offline()
+    async def ask(self, jid: str | JID, what: str, *, kind: str = "get", within_s: float = 30.0) -> tuple[Element, ...]:
+        """See `XEP_0200.ask`."""
+        asked = self._contact(jid).ask(QUESTIONS.get(what, what).encode(), kind)
         self._again()
-
-    def _filter_in(self, stanza: StanzaBase) -> StanzaBase | None:
-        """Take what is ours out of the stream, so that no other handler shows the wrapping as a message."""
-        if not isinstance(stanza, Message) or stanza["type"] == "groupchat":
-            return stanza
-        sender = stanza["from"]
-        if sender.bare in ("", self.xmpp.boundjid.bare):
-            return stanza
-        element = self._element(stanza.xml)
-        if element is None:
-            return stanza
-        if sender.bare not in self._contacts and not self._welcome(sender):
-            return stanza
-        ours = self._contact(sender).received(element, sender.full)
-        self._again()
-        return None if ours else stanza
-
-    def _welcome(self, sender: JID) -> bool:
-        """Whether to answer one we never wrote to: those who may see our presence anyway (XEP-0155, Presence Leaks)."""
-        roster = getattr(self.xmpp, "client_roster", None)
-        return roster is not None and sender.bare in roster and roster[sender.bare]["subscription"] in ("from", "both")
-
-    def _element(self, xml: ET.Element) -> Element | None:
-        octets = tostring(xml, xmlns="", top_level=True).encode()
-        try:
-            return parse(octets, max_octets=MAX_STANZA_OCTETS)
-        except MalformedXml:
-            self._count("malformed")
-            return None
-
-    def _filter_out(self, stanza: StanzaBase) -> StanzaBase | None:
-        """Nothing readable goes to a contact with whom there were sessions, whoever wrote it."""
-        if not isinstance(stanza, Message) or stanza["type"] in ("groupchat", "error"):
-            return stanza
-        text = stanza.xml.findtext(f"{{{CLIENT}}}body")
-        if text is None or not self._store.had_session(stanza["to"].bare):
-            return stanza
-        if self.config["transparent"]:
-            self.send(stanza["to"], text, stanza["id"] or None)
-        else:
-            self._count("plain-stopped")
-        return None
-
-    def _available(self, presence: Presence) -> None:
-        peer = presence["from"]
-        if not peer.resource or peer.bare == self.xmpp.boundjid.bare:
-            return
-        if peer.bare in self._contacts:
-            self._contacts[peer.bare].present()
-        self._run(self._discovery.came(peer))
-
-    def _able(self, peer: JID, profile: Profile | None) -> None:
-        if peer.bare in self._contacts or self._welcome(peer):
-            self._contact(peer).appeared(peer.full, profile)
-            self._again()
-
-    def _unavailable(self, presence: Presence) -> None:
-        peer = presence["from"]
-        self._discovery.gone(peer)
-        if peer.bare in self._contacts:
-            self._contacts[peer.bare].disappeared(peer.full)
-            self._again()
-
-    # ------------------------------------------------------------ small things
-    def _contact(self, jid: str | JID) -> Contact:
-        """The machine of a contact. ValueError for what is no JID, or our own."""
-        try:
-            bare = JID(jid).bare
-        except InvalidJID:
-            bare = ""
-        if not bare or bare == self.xmpp.boundjid.bare:
-            raise ValueError("not the JID of a contact")
-        if bare not in self._contacts:
-            self._contacts[bare] = Contact(bare, self._store, self, self.config["settings"])
-            if self._online:
-                self._contacts[bare].online()
-        return self._contacts[bare]
-
-    def _as_message(self, happening: MessageReceived) -> Message:
-        message = self.xmpp.make_message(mto=self.xmpp.boundjid, mbody=happening.body, mtype="chat")
-        message["from"], message["id"] = JID(happening.peer), happening.id
-        return message
-
-    def _again(self) -> None:
-        """Something changed: wake those who wait for it, set the timer anew."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        times = [at for contact in self._contacts.values() if (at := contact.deadline()) is not None]
-        if times and min(times) != float("inf"):
-            self._timer = self.xmpp.loop.call_at(min(times), self._tick)
-        for done, future in self._awaiting:
-            if done() and not future.done():
-                future.set_result(None)
-
-    async def _until(self, done: Callable[[], bool]) -> None:
-        """Wait until it is so."""
-        if done():
-            return
-        entry = (done, self.xmpp.loop.create_future())
-        self._awaiting.append(entry)
-        try:
-            await entry[1]
-        finally:
-            self._awaiting.remove(entry)
-
-    def _tick(self) -> None:
-        self._timer = None
-        for contact in list(self._contacts.values()):
-            contact.tick()
-        self._again()
-
-    def _count(self, what: str) -> None:
-        self.counters[what] = self.counters.get(what, 0) + 1
+        if asked is None:
+            raise QueryFailed("no-session")
+        self._answers[asked] = future = self.xmpp.loop.create_future()
+        found = None
+        with contextlib.suppress(TimeoutError):
+            found = await asyncio.wait_for(future, within_s)
+        self._answers.pop(asked, None)
+        if found is None or found.kind != "result":
+            raise QueryFailed("timeout" if found is None else found.kind, () if found is None else found.content)
+        return tuple(found.content)
 
 
-xep_0116 = XEP_0116
+def sessions_of(xmpp: Any) -> XEP_0116:
+    """The plugin of a connection that has registered it. LookupError when it has not."""
+    found = xmpp.plugin.get("xep_0116", None)
+    if not isinstance(found, XEP_0116):
+        raise LookupError("the plugin xep_0116 is not registered")
+    return found
+
+
+class XEP_0200(BasePlugin):  # noqa: N801 - slixmpp's way of naming plugins
+    """Stanza Encryption: what is encrypted beside messages. It comes with `xep_0116`, which keeps the sessions."""
+
+    name = "xep_0200"
+    description = "XEP-0200: Stanza Encryption"
+    dependencies: ClassVar[set[str]] = {"xep_0116"}
+
+    @property
+    def _sessions(self) -> XEP_0116:
+        return sessions_of(self.xmpp)
+
+    def encrypts(self, jid: str | JID) -> tuple[str, ...]:
+        """The kinds of stanzas that the session with the contact encrypts: of `message`, `presence`, `iq`."""
+        return self._sessions.session(jid).stanzas
+
+    def typing(self, jid: str | JID, active: bool) -> bool:
+        """Tell the contact that the user writes, or stopped (XEP-0085, encrypted).
+
+        Call it as often as keys are pressed; it is sent at most every ten seconds. False: there is no session.
+        """
+        return self._sessions.typing(jid, active)
+
+    def show(self, jid: str | JID, show: str, status: str = "") -> bool:
+        """Tell the contact, encrypted, that the user is `available`, `chat`, `away`, `xa` or `dnd`, and a sentence.
+
+        It is told again in each new session. False: no session is there that encrypts presence. ValueError: no such.
+        """
+        return self._sessions.show(jid, show, status)
+
+    async def ask(self, jid: str | JID, what: str, *, kind: str = "get", within_s: float = 30.0) -> tuple[Element, ...]:
+        """Ask the contact's end, encrypted: `info`, `ping`, `time`, `version`, `last`, `vcard`, or the XML of a query.
+
+        Returns what the answer holds. Raises QueryFailed.
+        """
+        return await self._sessions.ask(jid, what, kind=kind, within_s=within_s)
+
+
+xep_0116, xep_0200 = XEP_0116, XEP_0200
 register_plugin(XEP_0116)
+register_plugin(XEP_0200)

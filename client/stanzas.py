@@ -1,4 +1,4 @@
-"""Message stanzas as an endpoint writes and reads them: the wrapping of ESession payloads, content, errors."""
+"""Stanzas as an endpoint writes and reads them: the wrapping of ESession payloads, content, errors."""
 
 import re
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ NS_SSN = "urn:xmpp:ssn"
 NS_RECEIPTS = "urn:xmpp:receipts"
 NS_STANZA_ID = "urn:xmpp:sid:0"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+NS_CHAT_STATES = "http://jabber.org/protocol/chatstates"
+NS_CARBONS = "urn:xmpp:carbons:2"
+NS_FORWARD = "urn:xmpp:forward:0"
 
 FEATURES = (NS_ESESSION, NS_ESESSION_INIT, NS_STANZA_ENCRYPTION, NS_SSN, NS_RECEIPTS, NS_STANZA_ID)
 """What an endpoint announces by service discovery (XEP-0030)."""
@@ -33,21 +36,30 @@ _HINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Stanza:
-    """One message stanza to be sent. `payload` is its serialised children in the namespace of clients."""
+    """One stanza to be sent. `payload` is its serialised children in the namespace of clients.
+
+    `name`: `message`, `presence` or `iq`; only messages have a thread.
+    """
 
     to: str
     type: str | None
     id: str
     thread: str
     payload: bytes = field(repr=False)
+    name: str = "message"
+    passing: bool = False
+    """Whether it is of no use later (a chat state): not to be stored by servers."""
 
     def octets(self) -> bytes:
         """The whole stanza, in the namespace of clients (not repeated in it)."""
         kind = "" if self.type is None else f' type="{escape_attribute(self.type)}"'
-        start = f'<message to="{escape_attribute(self.to)}"{kind} id="{escape_attribute(self.id)}">'
-        hints = {"chat": _HINTS, None: _NO_STORE}.get(self.type, b"")
+        start = f'<{self.name} to="{escape_attribute(self.to)}"{kind} id="{escape_attribute(self.id)}">'
+        end = f"</{self.name}>".encode()
+        if self.name != "message":
+            return start.encode() + self.payload + end
+        hints = {"chat": _HINTS, None: _NO_STORE}.get(self.type, b"") + (_NO_STORE if self.passing else b"")
         thread = serialize(xml(CLIENT, "thread", self.thread), inherited=CLIENT)
-        return start.encode() + thread + self.payload + hints + b"</message>"
+        return start.encode() + thread + self.payload + hints + end
 
 
 # ---------------------------------------------------------------- content, to be encrypted
@@ -63,11 +75,27 @@ def receipt_content(message_id: str) -> bytes:
     return _content(xml(NS_RECEIPTS, "received", id=message_id))
 
 
+def state_content(state: str) -> bytes:
+    """A chat state's content (XEP-0085)."""
+    return _content(xml(NS_CHAT_STATES, state))
+
+
 def _content(*elements: Element) -> bytes:
     return b"".join(serialize(element, inherited=CLIENT) for element in elements)
 
 
 # ---------------------------------------------------------------- content, decrypted
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What another client of the user's has sent, as the contact's end shows it (XEP-0280, inside the session)."""
+
+    id: str
+    body: str = field(repr=False)
+    sender: str
+    """Full JID of the client that wrote it."""
+    to: str
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """What an endpoint reads from decrypted content."""
@@ -78,6 +106,12 @@ class Content:
     received: tuple[str, ...]
     """Ids of the messages it acknowledges."""
     error: "ErrorCondition | None"
+    state: str | None = None
+    """A chat state (XEP-0085): `composing`, `paused`, `active`, `inactive`, `gone`."""
+    copy: Copy | None = field(default=None, repr=False)
+
+
+STATES = frozenset({"composing", "paused", "active", "inactive", "gone"})
 
 
 def read_content(elements: Sequence[Element]) -> Content:
@@ -94,7 +128,20 @@ def read_content(elements: Sequence[Element]) -> Content:
         receipt_wanted=first(NS_RECEIPTS, "request") is not None,
         received=tuple(found for found in received if found is not None),
         error=None if error is None else read_error(error),
+        state=next((e.name for e in elements if e.namespace == NS_CHAT_STATES and e.name in STATES), None),
+        copy=_read_copy(first(NS_CARBONS, "sent")),
     )
+
+
+def _read_copy(sent: Element | None) -> Copy | None:
+    """The message in a `<sent/>`; None without a text or an id that tells doubles apart."""
+    forwarded = None if sent is None else sent.child(NS_FORWARD, "forwarded")
+    message = None if forwarded is None else forwarded.child(CLIENT, "message")
+    body = None if message is None else message.child(CLIENT, "body")
+    origin = None if message is None else message.child(NS_STANZA_ID, "origin-id")
+    if message is None or body is None or origin is None or not (found := origin.attribute("id")):
+        return None
+    return Copy(found, body.text, message.attribute("from") or "", message.attribute("to") or "")
 
 
 # ---------------------------------------------------------------- errors
@@ -155,6 +202,13 @@ def mac_in(payload: bytes) -> str | None:
     """The authentication code in the payload of a stanza of our own."""
     found = _MAC.search(payload)
     return None if found is None else found[1].decode()
+
+
+def sealed_part(stanza: Element) -> Element | None:
+    """The encrypted content of a stanza, which may stand in its `<error/>`."""
+    error = stanza.child(CLIENT, "error")
+    within = None if error is None else error.child(NS_STANZA_ENCRYPTION, "c")
+    return stanza.child(NS_STANZA_ENCRYPTION, "c") or within
 
 
 def mac_of(stanza: Element) -> str | None:

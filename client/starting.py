@@ -1,16 +1,16 @@
 """When and with whom a session is negotiated: resources, pauses, limits."""
 
-from client.exchange import Exchange
 from client.pace import Backoff
 from client.store import Store
 from client.surroundings import ContactSettings, Surroundings
 from client.talks import Talk
+from client.within import Within
 from crypto.esession import conversation as esession
 from crypto.esession.conversation import Outcome
 from crypto.esession.profiles import Profile
 
 
-class Starting(Exchange):
+class Starting(Within):
     """Begins negotiations with one contact, and says which of its own may be answered."""
 
     def __init__(self, jid: str, store: Store, around: Surroundings, settings: ContactSettings) -> None:
@@ -53,9 +53,9 @@ class Starting(Exchange):
     def _initiate(self, target: str, profile: Profile | None, attempt: int) -> None:
         self._starts = self._starts.at(self._around.now()).used()
         thread = self._around.new_id("thread")
-        outcome = esession.initiate(thread, self._settings.terms, self._around.draw, profile=profile, attempt=attempt)
+        outcome = esession.initiate(thread, self._terms(), self._around.draw, profile=profile, attempt=attempt)
         assert outcome.conversation is not None
-        talk = Talk(outcome.conversation, target, self._around.now())
+        talk = Talk(outcome.conversation, target, self._around.now(), ours=True)
         self._underway(talk, outcome)
 
     def _underway(self, talk: Talk, outcome: Outcome) -> None:
@@ -63,6 +63,23 @@ class Starting(Exchange):
         talk.deadline_s = self._around.now() + self._patience.pause_s
         self._talks.keep(talk)
         self._reply(talk.peer, talk.conversation.thread, outcome, talk)
+
+    def _crossing(self, talk: Talk) -> None:
+        """The other end began this one while ours with it was under way: each remembers the other."""
+        asked = (talk.peer, talk.peer.partition("/")[0])
+        ours = next((t for t in self._talks.negotiating() if t.ours and t.peer in asked), None)
+        if ours is not None:
+            ours.rival, talk.rival = talk.conversation.thread, ours.conversation.thread
+
+    def _yields(self, talk: Talk) -> bool:
+        """Of two sessions that were begun at once the one of the smaller thread stays; whether `talk` is the other.
+
+        Both ends know both threads, so both settle on the same one without a word (docs/decisions/0096).
+        """
+        rival = self._talks.get(talk.rival)
+        if rival is None or not rival.active or not (talk.letter and rival.letter) or rival.peer != talk.peer:
+            return False
+        return rival.conversation.thread < talk.conversation.thread and rival is self._talks.current
 
     def _may_answer(self) -> bool:
         self._requests = self._requests.at(self._around.now())

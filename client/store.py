@@ -1,7 +1,8 @@
 """What an endpoint keeps over restarts: one SQLite file, for its owner only.
 
 Kept are the messages that nobody has acknowledged yet, the ids of messages that were received, the retained secrets
-of earlier sessions with whether the user verified them, and the profile each contact's client speaks. Session keys
+of earlier sessions with whether the user verified them, the profile each contact's client speaks, the public keys that
+contacts showed, and how strong sessions with them were. Session keys
 are never kept: forward secrecy is worth more than a session that survives a restart.
 """
 
@@ -25,6 +26,8 @@ CREATE TABLE IF NOT EXISTS outgoing (
     n INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, UNIQUE (jid, id));
 CREATE TABLE IF NOT EXISTS seen (
     n INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL, id TEXT NOT NULL, UNIQUE (jid, id));
+CREATE TABLE IF NOT EXISTS kept (
+    jid TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (jid, name));
 PRAGMA user_version = 1;
 """
 
@@ -61,6 +64,12 @@ class Store(Protocol):
 
     def sealed_receipt(self, jid: str) -> None:
         """The contact's client sent one."""
+
+    def kept(self, jid: str, name: str) -> bytes | None:
+        """What `keep` was given; `jid` is empty for what concerns all contacts."""
+
+    def keep(self, jid: str, name: str, value: bytes) -> None:
+        """Keep something small under a name: public keys that were seen, what sessions were like."""
 
     def retained(self, jid: str) -> bytes | None:
         """The retained secrets of sessions with the contact, as `keep_retained` was given them."""
@@ -165,6 +174,15 @@ class SqliteStore:
         )
         # Old secrets must not linger in the write-ahead log either.
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def kept(self, jid: str, name: str) -> bytes | None:
+        """What `keep` was given; `jid` is empty for what concerns all contacts."""
+        row = self._db.execute("SELECT value FROM kept WHERE jid = ? AND name = ?", (jid, name)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep(self, jid: str, name: str, value: bytes) -> None:
+        """Keep something small under a name."""
+        self._db.execute("INSERT OR REPLACE INTO kept (jid, name, value) VALUES (?, ?, ?)", (jid, name, value))
 
     def waiting(self, jid: str) -> Sequence[KeptMessage]:
         """Messages not yet acknowledged, oldest first."""

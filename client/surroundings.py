@@ -6,7 +6,9 @@ from typing import Protocol
 from client.delivery import DeliveryTimes
 from client.events import Happening
 from client.pace import Allowance
+from client.queries import ANSWERS
 from client.stanzas import Stanza
+from crypto.esession.rekeying_state import RekeyPolicy
 from crypto.esession.terms import Terms
 
 
@@ -21,6 +23,12 @@ class Surroundings(Protocol):
 
     def new_id(self, purpose: str) -> str:
         """An id nobody can guess, for a stanza or a thread."""
+
+    def date_s(self) -> float:
+        """Seconds since 1970."""
+
+    def own_jid(self) -> str:
+        """Our own bare JID."""
 
     def transmit(self, stanza: Stanza) -> None:
         """Put a stanza on the stream, behind all earlier ones."""
@@ -38,6 +46,13 @@ class ContactSettings:
 
     terms: Terms = field(default_factory=lambda: Terms(disclosure=("never", "enabled")))
     delivery: DeliveryTimes = field(default_factory=DeliveryTimes)
+    rekey: RekeyPolicy = field(default_factory=RekeyPolicy)
+    """When new keys are made within a session."""
+    answers: frozenset[str] = ANSWERS
+    """Which questions of the contact are answered inside sessions: `info` (features), `ping`, `time`, `version`, `last`
+    (how long ago the user wrote to this contact)."""
+    software: str = "Lockgate"
+    """What the answer to `version` says."""
     negotiation_s: float = 6.0
     """How long a negotiation may take; doubles with each that failed."""
     negotiation_most_s: float = 30.0

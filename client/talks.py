@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from client.tail import REPEATABLE
 from crypto.esession.conversation import Conversation
+from crypto.esession.identities import PublicIdentity
+from crypto.esession.profiles import Profile
 
 OLDER_KEPT = 3
 """Active sessions kept for decrypting beside the one that is sent on."""
@@ -27,11 +29,41 @@ class Talk:
     """Ids of negotiation stanzas, by which a server's error without thread is known."""
     message_macs: deque[str] = field(default_factory=lambda: deque(maxlen=REPEATABLE))
     """Of received stanzas that held a message."""
+    ours: bool = False
+    """Whether we asked for it."""
+    single: bool = False
+    """Whether it is only for the acknowledgement of a message that was sealed alone, to the holder of `public`."""
+    rival: str | None = None
+    """The thread that the other end began while this one was asked for, or the other way about."""
+    yielded: bool = False
+    """Whether it gave way to its rival as soon as it was there: the user never heard of it."""
+    public: PublicIdentity | None = None
+    """The public key that the other end proved to hold."""
+    key: str | None = None
+    weaker: tuple[str, ...] = ()
+    counted: bool = False
+    """Whether later sessions are measured by it."""
 
     @property
     def active(self) -> bool:
         """Whether content may be sent in it."""
         return bool(self.conversation.active)
+
+    @property
+    def verified(self) -> bool:
+        """Whether it counts as compared."""
+        return self.conversation.session is not None and self.conversation.session.verified
+
+    @property
+    def letter(self) -> bool:
+        """Whether the other end reads the specifications by the letter."""
+        return self.conversation.session is not None and self.conversation.session.profile is Profile.LETTER
+
+    def encrypts(self, kind: str) -> bool:
+        """Whether presence or iq stanzas go into this session."""
+        return (
+            self.letter and self.conversation.session is not None and kind in self.conversation.session.agreed.stanzas
+        )
 
     @property
     def closing(self) -> bool:
@@ -68,8 +100,8 @@ class Talks:
         return thread == self._current
 
     def negotiating(self) -> list[Talk]:
-        """Negotiations under way."""
-        return [talk for talk in self if talk.negotiating]
+        """Negotiations of sessions under way."""
+        return [talk for talk in self if talk.negotiating and not talk.single]
 
     def keep(self, talk: Talk) -> None:
         """Add or replace the talk of its thread."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hashlib
 from collections.abc import Callable
 
 from companion.hook import Interceptor, PassThrough
@@ -48,6 +49,7 @@ async def run(
                 password_file,
                 public_part(settings.folder, pem),
                 fingerprint(der),
+                hashlib.sha1(der, usedforsecurity=False).hexdigest(),
             )
         )
         await asyncio.Event().wait()

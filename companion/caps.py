@@ -49,14 +49,19 @@ class Info:
 
     def hash(self, algorithm: str) -> str:
         """The verification string's hash (XEP-0115, 5.1)."""
+        digest = new(algorithm.replace("-", ""), self.verification.encode()).digest()
+        return base64.b64encode(digest).decode()
+
+    @property
+    def verification(self) -> str:
+        """The verification string. Different answers may have the same: nothing tells its parts apart for certain."""
         parts = ["/".join(identity) for identity in sorted(self.identities)]
         parts += sorted(set(self.features))
         for form in sorted(self.forms, key=lambda form: form.type):
             parts.append(form.type)
             for var, values in sorted(form.fields):
                 parts += [var, *sorted(values)]
-        digest = new(algorithm.replace("-", ""), "".join(f"{part}<" for part in parts).encode()).digest()
-        return base64.b64encode(digest).decode()
+        return "".join(f"{part}<" for part in parts)
 
 
 def _form(form: Form) -> str:

@@ -13,6 +13,8 @@ NODE = "urn:lockgate:companion"
 ANSWER_WITHIN_S = 4.0
 CLIENT_WITHIN_S = 2.0
 KNOWN = 500
+PEERS = 5000
+"""Addresses of which it is remembered that they are not able to; beyond that the oldest is asked again some time."""
 _ASKED = "lockgate-info-"
 _OWN = "lockgate-own-"
 _NS_MUC_USER = "http://jabber.org/protocol/muc#user"
@@ -61,6 +63,9 @@ class Disco:
                 return
         else:
             self._abilities[jid] = ability
+            if len(self._abilities) > PEERS:
+                oldest = next((known for known, a in self._abilities.items() if a is Ability.NO), jid)
+                del self._abilities[oldest]
         self._heard(Able(jid, ability))
 
     def _ask(self, jid: str, caps: Caps | None) -> None:
@@ -114,7 +119,9 @@ class Disco:
             return
         info = read_info(query)
         able = set(info.features) >= _ABLE
-        if caps is not None and info.hash(caps.hash) == caps.ver and len(self._by_hash) < KNOWN:
+        # An answer may be made to have the hash of another that says `able` elsewhere: it is believed for one only.
+        certain = able or not all(feature in info.verification for feature in _ABLE)
+        if caps is not None and certain and info.hash(caps.hash) == caps.ver and len(self._by_hash) < KNOWN:
             self._by_hash[caps.hash, caps.ver] = able
         self._learn(jid, Ability.YES if able else Ability.NO)
 
@@ -129,7 +136,7 @@ class Disco:
         own = None if merged is None else f"{NODE}#{merged.hash('sha-1')}"
         if merged is not None and node in (None, "", own, announced.name if announced else None):
             return [ToServer(seen.result(merged.payload(node)))]
-        if not node or node.startswith(NODE):
+        if (not node or node.startswith(NODE)) and len(self._forwarded) < KNOWN:
             self._forwarded[seen.id] = node or ""
             query = f"<query xmlns='{NS_INFO}'/>"
             asked = f"<iq type='get' from='{escape(seen.from_)}' to='{escape(seen.to)}' id='{escape(seen.id)}'>"
@@ -157,8 +164,10 @@ class Disco:
             return None
         if caps == self._announced and self._info is not None:
             return [self._announcing(seen)]
-        self._announced, self._info = caps, None
         self._held.append(seen)
+        if caps == self._announced and self._own_asked is not None:
+            return []
+        self._announced, self._info = caps, None
         self._number += 1
         self._own_asked = f"{_OWN}{self._number}"
         query = f"<query xmlns='{NS_INFO}' node='{escape(caps.name)}'/>"

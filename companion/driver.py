@@ -1,7 +1,7 @@
 """What stands behind the hook: hands stanzas to the enclave, and carries out what it wants done."""
 
 import asyncio
-import re
+import contextlib
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +13,7 @@ from adapters.companion import names
 from adapters.companion.names import NETWORK, Able
 from bridge.audit import Counters, Event, log
 from bridge.keeping import Fatal, Keeper
+from bridge.ledger.errors import LedgerError
 from bridge.ledger.model import Held
 from bridge.wire.link import Carry, Stepped
 from bridge.wire.values import MAX_BODY, Address, Public, Sealed
@@ -24,11 +25,12 @@ from companion.local_contact import LocalContact
 from companion.peek import Peek, Unreadable, peek
 from companion.store import CompanionStore
 
+TIDY_EVERY_S = 60.0
 TOLD_TAKEN = 1000
 """Handed-over messages that are remembered, in case a restarted enclave hands them over again."""
 
-_CIPHERTEXT = names.NS_STANZA_ENCRYPTION.encode()
-_TEXT = re.compile(rb"<(?:[\w.-]+:)?body[\s/>]")
+_COPIES = (names.NS_FORWARD, names.NS_CARBONS)
+_PERSONAL = "{http://jabber.org/protocol/pubsub#event}event"
 
 _log = log("worker")
 
@@ -67,6 +69,13 @@ class EnclaveInterceptor:
         """Runs the link."""
         return self._worker
 
+    async def tidy(self) -> None:
+        """Until cancelled: every minute, nothing that was replaced is left in the files (docs/decisions/0105)."""
+        while True:
+            with contextlib.suppress(LedgerError):  # one beyond use is noticed elsewhere
+                await self._store.maintain()
+            await asyncio.sleep(TIDY_EVERY_S)
+
     async def close(self) -> None:
         """Close the store."""
         self._failure = "closed"
@@ -96,10 +105,9 @@ class EnclaveInterceptor:
         seen = _peeked(stanza)
         if seen is None:
             return []
+        if (actions := self.disco.from_client(seen, stanza)) is not None:  # before: answers to it go to that contact
+            return [*actions, *self._greeting(seen)]
         if (actions := self.local.from_client(seen, stanza)) is not None:
-            return actions
-        if (actions := self.disco.from_client(seen, stanza)) is not None:
-            actions = [*actions, *self._greeting(seen)]
             return actions
         if seen.name == "message" or (seen.to and self.disco.able(seen.to)):
             if len(stanza) > MAX_BODY:
@@ -112,26 +120,28 @@ class EnclaveInterceptor:
     async def from_server(self, stanza: bytes) -> Sequence[Action]:
         """See `Interceptor`."""
         seen = _peeked(stanza)
-        if seen is None or seen.is_from(names.LOCAL):
+        if seen is None or seen.is_from(names.LOCAL) or (seen.from_ and not names.is_sane(seen.from_)):
             return []
         if (actions := self.disco.from_server(seen, stanza)) is not None:
             return actions
+        if self.local.is_meddled_with(seen):
+            return []
         after = self.local.from_server(seen)
-        if seen.name == "message" and (not self._is_own(seen) or names.NS_FORWARD.encode() in stanza):
+        if seen.name == "message" and (not self._is_own(seen) or seen.holds(*_COPIES)):
             return [*await self._message(seen, stanza), *after]
-        if _CIPHERTEXT in stanza and seen.name != "message":
+        if seen.name != "message" and seen.holds(names.NS_STANZA_ENCRYPTION):
             return [*(await self._through(names.FROM_SERVER, stanza) or ()), *after]
         return [ToClient(stanza), *after]
 
     async def _message(self, seen: Peek, stanza: bytes) -> Sequence[Action]:
         """A message, or a copy of one: the enclave says what is shown of it."""
-        if _CIPHERTEXT in stanza and self._is_own(seen):
+        if self._is_own(seen) and seen.holds(names.NS_STANZA_ENCRYPTION):
             return []  # a copy of ciphertext: nobody can read it
         answer = await self._through(names.FROM_SERVER, stanza) if len(stanza) <= MAX_BODY else None
         if answer is not None:
             return answer
-        # The enclave does not read it. What has no text cannot be taken for somebody's words.
-        return [] if _CIPHERTEXT in stanza or _TEXT.search(stanza) else [ToClient(stanza)]
+        # The enclave does not read it. Personal events, which may be large, cannot be taken for somebody's words.
+        return [ToClient(stanza)] if all(child.tag == _PERSONAL for child in seen.element) else []
 
     def _is_own(self, seen: Peek) -> bool:
         """Whether a message is from our own server or account: archive results, copies, notifications."""
@@ -270,6 +280,7 @@ async def running(
     keeper = Keeper(post)
     keeping = asyncio.create_task(keeper.keep())
     working = asyncio.create_task(interceptor.worker.run())
+    tidying = asyncio.create_task(interceptor.tidy())
     broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     watch = asyncio.create_task(_watch(broken, keeping, working))
     first = asyncio.create_task(there.wait())
@@ -282,8 +293,9 @@ async def running(
         keeper.leave()
         watch.cancel()
         working.cancel()
+        tidying.cancel()
         await post.close()
-        await asyncio.gather(keeping, working, watch, return_exceptions=True)
+        await asyncio.gather(keeping, working, watch, tidying, return_exceptions=True)
         await interceptor.close()
         if broken.done() and not broken.cancelled():
             broken.exception()

@@ -25,7 +25,7 @@ EXIT_LOCKDOWN: Final = 3
 EXIT_CANNOT_SERVE: Final = 1
 
 ToEnclave = control.EnclaveConfigure | control.EnclaveRemap | control.AskStatus | control.TrustDecision
-FromEnclave = control.Locked | control.Configured | control.Status | control.Decided
+FromEnclave = control.Locked | control.Configured | control.Status | control.Decided | control.RecoveryKeyShown
 
 _log = log("supervisor")
 

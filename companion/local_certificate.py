@@ -45,7 +45,7 @@ def public_part(folder: Path, path: Path) -> Path:
 def kept_password(folder: Path) -> tuple[str, Path]:
     """The local password and its file, made at the first start."""
     path = folder / "password"
-    if not path.exists():
+    if not path.exists() or not path.read_text().strip():
         _write(path, (secrets.token_urlsafe(18) + "\n").encode())
     return path.read_text().strip(), path
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from adapters.companion.names import LOCAL
+from adapters.companion.names import LOCAL, bare
 from companion.hook import Action, ToClient
 from companion.peek import Peek
 
@@ -36,13 +36,18 @@ class LocalContact:
         roster = seen.child(NS_ROSTER, "query") if seen.name == "iq" else None
         if roster is not None and seen.type == "get":
             self._asked = seen.id
-        if roster is not None and seen.type == "set" and any(i.get("jid", "").lower() == LOCAL for i in roster):
+        if roster is not None and seen.type == "set" and any(bare(i.get("jid", "")) == LOCAL for i in roster):
             return [ToClient(seen.result())]
         if not seen.is_to(LOCAL) or seen.name == "message":
             return None
         if seen.name == "presence":
             return self._subscription(seen)
         return self._query(seen)
+
+    def is_meddled_with(self, seen: Peek) -> bool:
+        """Whether the server wants to change the contact's place in the roster, of which it knows nothing."""
+        roster = seen.child(NS_ROSTER, "query") if seen.name == "iq" and seen.type == "set" else None
+        return roster is not None and any(bare(item.get("jid", "")) == LOCAL for item in roster)
 
     def from_server(self, seen: Peek) -> Sequence[Action]:
         """What follows a stanza of the server's: after the roster, the local contact's place in it."""

@@ -20,6 +20,7 @@ from companion.local_events import (
     ResumeWanted,
     StartTls,
 )
+from companion.local_peer import is_foreign
 from companion.local_stream import LocalStream
 from companion.local_tls import TlsBroken, TlsLayer
 from companion.session import Session
@@ -57,6 +58,10 @@ class Connection(asyncio.Protocol):
         """Somebody connected."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        theirs, ours = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if theirs is not None and is_foreign(theirs[:2], ours[:2]):
+            transport.abort()
+            return
         self._door.admit(self)
         self._set_timer(LOGIN_S)
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from html import escape
 from xml.etree.ElementTree import Element, ParseError, fromstring  # the streams admit no document types
 
+from adapters.companion.names import bare
+
 CLIENT = "jabber:client"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 _START = f"<s xmlns='{CLIENT}' xmlns:stream='http://etherx.jabber.org/streams'>".encode()
@@ -29,11 +31,16 @@ class Peek:
 
     def is_from(self, jid: str) -> bool:
         """Whether it claims to be from that bare JID."""
-        return self.from_.partition("/")[0].lower() == jid
+        return bare(self.from_) == jid
 
     def is_to(self, jid: str) -> bool:
         """Whether it is for that bare JID."""
-        return self.to.partition("/")[0].lower() == jid
+        return bare(self.to) == jid
+
+    def holds(self, *namespaces: str) -> bool:
+        """Whether something of one of these namespaces is in it, however it was written."""
+        starts = tuple(f"{{{namespace}}}" for namespace in namespaces)
+        return any(e.tag.startswith(starts) for e in self.element.iter())
 
     def child(self, namespace: str, name: str) -> Element | None:
         """The first child of that name."""

@@ -55,3 +55,5 @@ class Local:
     certificate_file: Path
     fingerprint: str
     """SHA-256 of the local certificate: lower-case hexadecimal, octets separated by colons."""
+    fingerprint_sha1: str
+    """The same with SHA-1, which is what some clients show (Profanity): hexadecimal digits alone."""

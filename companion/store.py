@@ -72,6 +72,8 @@ class CompanionStore(SqliteLedger):
     async def count(self, code: str, count: int = 1) -> None:
         """See `Ledger`."""
         self.counts[code] = self.counts.get(code, 0) + count
+        if code == "storage-full":  # the worker's way of asking whether the disk takes something again
+            await super().count(code, count)
 
     async def finish_carries(self, finished: Sequence[Finished]) -> int:
         """Requests are not kept: there is nothing to replace."""

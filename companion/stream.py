@@ -33,7 +33,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A first-level element: the octets as received, and what they say."""
+    """A first-level element: the octets as received, and what they say.
+
+    No octets: a stanza that cannot be handed on. It counts all the same, and has its attributes.
+    """
 
     octets: bytes = field(repr=False)
     xml: ET.Element = field(repr=False)
@@ -67,9 +70,13 @@ class End:
 class StreamReader(Cutter):
     """Reads one stream, from its header to its end."""
 
-    def __init__(self, limit: int) -> None:
-        """`limit`: octets an element may have."""
+    def __init__(self, limit: int, *, lenient: bool = False) -> None:
+        """`limit`: octets an element may have. `lenient`: a stanza that is too large, too deep, or does not stand alone
+
+        is given without octets instead of ending the stream: it is somebody else's, and would only come again.
+        """
         super().__init__(limit)
+        self._lenient = lenient
         self._root = ""
         self._fed_before = False
         self._parser.CommentHandler = self._restricted
@@ -93,7 +100,9 @@ class StreamReader(Cutter):
         if self._depth == 0:
             self._root = name
         elif self._depth > MAX_DEPTH:
-            raise StreamBroken("elements are nested too deeply")
+            if not self._lenient:
+                raise StreamBroken("elements are nested too deeply")
+            self._overflowed = True
         super()._start(name, attributes)
 
     def _header(self, attributes: dict[str, str]) -> Header:
@@ -106,6 +115,17 @@ class StreamReader(Cutter):
         return Header(attributes)
 
     def _element(self, cut: Cut) -> Element:
+        unusable = False
+        try:
+            return self._usable(cut)
+        except (TooLarge, StreamBroken):
+            unusable = self._lenient and f"{{{NS_CLIENT}}}{cut.name}" in STANZAS
+            if not unusable:
+                raise
+        attributes = {key: value for key, value in cut.attributes.items() if key != "xmlns" and ":" not in key}
+        return Element(b"", ET.Element(f"{{{NS_CLIENT}}}{cut.name}", attributes))
+
+    def _usable(self, cut: Cut) -> Element:
         if cut.octets is None or len(cut.octets) > self._limit:
             raise TooLarge("an element is too large")
         try:

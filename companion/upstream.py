@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from slixmpp.xmlstream.xmlstream import NotConnectedError
 
+from adapters.companion.names import bare
 from companion.acks import Arrivals, Ticket, WrongCount
 from companion.leg import NS_SM, Leg
 from companion.local_stream import NS_BIND, NS_CSI
@@ -32,6 +33,9 @@ _PASSED_ON = frozenset(
     )
 )
 """Features of the real server that the client is told of: they concern stanzas, and those pass."""
+_NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+_ANSWERED = frozenset((*(("message", kind) for kind in ("", "normal", "chat")), ("iq", "get"), ("iq", "set")))
+_LONGEST_RESUMPTION_S = 3600.0
 
 
 class Upstream:
@@ -83,13 +87,15 @@ class Upstream:
         jid = answer.xml.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid")
         if answer.xml.get("type") != "result" or not jid:
             raise LoginFailed("the server does not bind the resource", fatal=False)
+        if bare(jid) != bare(self._settings.jid):
+            raise LoginFailed("the server bound the address of another account", fatal=True)
         self.jid = jid
         if self._manages:
             await self._enable()
         self._begin_live()
         early, self._early = self._early, []
         for element in early:
-            if element.is_stanza:  # before stream management began: not counted
+            if element.is_stanza and element.octets:  # before stream management began: not counted
                 self._on_stanza(element.octets, Ticket(Arrivals(), element.mark))
         self._take_waiting()
         self._start(self._stay_connected())
@@ -248,7 +254,7 @@ class Upstream:
             if answer.xml.get("resume") in ("true", "1"):
                 self._token = answer.xml.get("id", "")
             longest = answer.xml.get("max", "")
-            self._lasts_s = float(longest) if longest.isdecimal() else 300.0
+            self._lasts_s = min(float(longest), _LONGEST_RESUMPTION_S) if longest.isdecimal() else 300.0
 
     # ------------------------------------------------------------ what comes
     def _begin_live(self) -> None:
@@ -268,12 +274,26 @@ class Upstream:
             self._answers.put_nowait(element)
         elif element.is_stanza:
             ticket = self.leg.arrived(element.mark)
-            if ticket is not None:
+            if ticket is not None and element.octets:
                 self._on_stanza(element.octets, ticket)
+            elif ticket is not None:
+                self._give_back(element.xml, ticket)
         elif element.name.startswith(f"{{{NS_SM}}}"):
             self._took_sm(element.xml)
         elif element.name == f"{{{NS_STREAM}}}error":
             self._took_error(element.xml)
+
+    def _give_back(self, xml: ET.Element, ticket: Ticket) -> None:
+        """A stanza that cannot be handed on: its sender is told, and it does not come again."""
+        name, kind = xml.tag.rpartition("}")[2], xml.get("type", "")
+        if (name, kind) in _ANSWERED and xml.get("from"):
+            attributes = (("to", xml.get("from", "")), ("id", xml.get("id", "")), ("type", "error"))
+            start = "".join(f" {key}={quoteattr(value)}" for key, value in attributes)
+            error = f"<error type='modify'><not-acceptable xmlns='{_NS_STANZAS}'/></error>"
+            ticket.add(1)
+            self.leg.send(f"<{name}{start}>{error}</{name}>".encode(), ticket)
+        ticket.settle()
+        self.leg.tell_progress()
 
     @property
     def leg_up(self) -> bool:

@@ -44,7 +44,7 @@ class _Parser:
     """A `StreamReader` in the shape slixmpp expects: it sees the stream itself and STARTTLS, the rest goes past it."""
 
     def __init__(self, take: Callable[[Element], bool], on_broken: Callable[[], None]) -> None:
-        self._reader = StreamReader(MAX_FROM_SERVER)
+        self._reader = StreamReader(MAX_FROM_SERVER, lenient=True)
         self._take = take
         self._on_broken = on_broken
         self._fed: list[bytes] = []

@@ -86,6 +86,7 @@ class Evidence:
             Claim("Alice's client was told that each of hers was delivered", self._against_receipts()),
             Claim(f"every stanza between Alice and {server} was an encrypted one", self._against_stanzas()),
             Claim("every event Synapse keeps of the room is encrypted, and Bob could read it", self._against_events()),
+            Claim("Bob's client shuts out unsigned devices, and shows no shield", self._against_shields()),
             Claim("these ciphertexts are what passed through the gateway's two connections", self._against_taps()),
             Claim("the word of the day is nowhere: servers' data and logs, ledger, log, connections", self.leaks(word)),
         ]
@@ -127,6 +128,9 @@ class Evidence:
         against += [f"the event {row.line.id} has no ciphertext" for row in self.rows if not row.matrix]
         against += [f"Bob's client shows {m.event_id} as unencrypted" for m in self.read if not m.encrypted]
         return against + [f"Bob could not read {event['event_id']} at first" for event in self.scene.bob.undecryptable]
+
+    def _against_shields(self) -> list[str]:
+        return [f"{m.event_id} has a shield: {m.shield}" for m in self.read if m.shield != "none"]
 
     def _against_taps(self) -> list[str]:
         against = []

@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,11 +33,20 @@ class Alice(LineClient):
     """One logged-in chat with one contact. The store outlives the process: `start` again continues."""
 
     def __init__(
-        self, folder: Path, account: XmppAccount, contact: str, name: str = "alice", *, keep_keys: bool = False
+        self,
+        folder: Path,
+        account: XmppAccount,
+        contact: str,
+        name: str = "alice",
+        *,
+        keep_keys: bool = False,
+        resource: str = "lockgate",
+        options: Sequence[str] = (),
     ) -> None:
         super().__init__(name, folder)
         self._keys_file = folder / f"{name}.keys" if keep_keys else None
         self.account, self.contact = account, contact
+        self.resource, self._options = resource, tuple(options)
         self.store, self.trace_file = folder / f"{name}.store", folder / f"{name}.trace"
         self._password = folder / f"{name}.password"
         self._password.touch(0o600)
@@ -48,9 +58,10 @@ class Alice(LineClient):
         module = "rig.keyed_chat" if self._keys_file else "client.chat"
         return [
             *(sys.executable, "-m", module, self.contact, "--json"),
-            *("--account", f"{self.account.jid}/lockgate", "--password-file", str(self._password)),
+            *("--account", f"{self.account.jid}/{self.resource}", "--password-file", str(self._password)),
             *("--host", self.account.host, "--port", str(self.account.port), "--insecure-loopback"),
             *("--store", str(self.store), "--trace", str(self.trace_file)),
+            *self._options,
         ]
 
     async def start(self, *, timeout_s: float = 30.0) -> "Alice":
@@ -111,6 +122,19 @@ class Alice(LineClient):
     def messages(self) -> list[Heard]:
         """All messages she was shown, in order."""
         return [Heard(event["id"], event["body"]) for event in self.events if event.get("event") == "message"]
+
+    @property
+    def copies(self) -> list[Heard]:
+        """All that another client of hers sent, as this one shows it, in order."""
+        return [Heard(event["id"], event["body"]) for event in self.events if event.get("event") == "copied"]
+
+    async def ask(self, what: str) -> Event:
+        """Ask the contact's end something inside the session: `info`, `ping`, `time`, `version`, `last`, `vcard`."""
+        since = len(self.events)
+        await self.put({"ask": what})
+        return await self.wait_for(
+            lambda event: event.get("event") == "answer", since=since, what=f"the answer to {what}"
+        )
 
     def ids(self, kind: str) -> list[str]:
         """The message ids of all events of a kind (`queued`, `delivered`, `failed`), in order."""

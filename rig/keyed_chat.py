@@ -3,25 +3,31 @@
 A test that claims that a key is nowhere has to know the key. The client itself has no such option.
 """
 
+import dataclasses
 import os
 import runpy
 from pathlib import Path
 from typing import Any
 
-from crypto.esession import keys
+from crypto.esession import keys, rekeying
 
 _FILE = Path(os.environ["LOCKGATE_RIG_KEYS"])
 
 
 def _record_keys() -> None:
-    original = keys.DirectionKeys.__init__
+    for kind in (keys.DirectionKeys, rekeying.NewKeys):
+        _record(kind)
 
-    def recording(self: keys.DirectionKeys, *values: Any, **named: Any) -> None:
+
+def _record(kind: Any) -> None:
+    original = kind.__init__
+
+    def recording(self: Any, *values: Any, **named: Any) -> None:
         original(self, *values, **named)
         with _FILE.open("a") as file:
-            file.writelines(f"{key.hex()}\n" for key in (self.cipher, self.mac, self.sigma))
+            file.writelines(f"{getattr(self, field.name).hex()}\n" for field in dataclasses.fields(self))
 
-    keys.DirectionKeys.__init__ = recording  # type: ignore[method-assign]
+    kind.__init__ = recording
 
 
 if __name__ == "__main__":

@@ -55,10 +55,10 @@ class Scene:
         return ended.output
 
     async def log_in_bob(self) -> None:
-        """Bob's client, through the tap."""
+        """Bob's client, through the tap. It shuts out devices that their owner did not sign."""
         await self.bob.start()
         tapped = dataclasses.replace(self.bob_account, homeserver=f"http://127.0.0.1:{self.matrix_tap.port}")
-        await self.bob.login(tapped)
+        await self.bob.login(tapped, strict=True)
 
     async def open(self, progress: Progress = _silent) -> "Scene":
         """Everything: configuration, gateway, both clients."""

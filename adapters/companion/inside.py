@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from adapters.companion.inside_commands import commanded
-from adapters.companion.inside_content import taken_forwarded, taken_plain
+from adapters.companion.inside_content import taken_copy, taken_plain
 from adapters.companion.inside_peer import LANE, TIMER, PeerStep, arm
 from adapters.companion.inside_queue import enqueue, owe, send_now
 from adapters.companion.inside_sessions import abandon_all, expire, gone, proceed, receive_stanza
-from adapters.companion.inside_stanzas import content_of, forwarded_from, is_transient, read_stanza
+from adapters.companion.inside_stanzas import content_of, is_copy, is_transient, misaddressed, read_stanza
 from adapters.companion.inside_state import MAX_RESOURCES, UNSURE_MS, Inbound, Own, Resource
 from adapters.companion.inside_within import sealed_within
 from adapters.companion.names import (
@@ -130,11 +130,18 @@ def _from_client(step: Step, octets: bytes) -> None:
         if stanza.name == "message":
             commanded(step, stanza)
         return
-    own = bare(step.account.near_address)
-    if not is_sane(to) or bare(to) == own or stanza.attribute("type") == "groupchat":
+    if not to or bare(to) == bare(step.account.near_address):
         _pass(step, octets)
         return
+    if not is_sane(to):
+        # Whom the server takes it for, it alone knows: it may be somebody who encrypts.
+        if stanza.attribute("type") != "error":
+            step.carry(TO_CLIENT, {"stanza": Public(v=misaddressed(stanza))}, lane=LANE)
+        return
     at = PeerStep(step, bare(to))
+    if stanza.attribute("type") == "groupchat" and not at.peer.encrypts:
+        _pass(step, octets)
+        return
     if stanza.name == "message":
         _message(at, stanza, octets)
     elif not sealed_within(at, stanza):
@@ -189,15 +196,14 @@ def _from_server(step: Step, octets: bytes) -> None:
     sender = stanza.attribute("from") or ""
     if bare(sender) == LOCAL:
         return
-    own = bare(step.account.near_address)
-    if not is_sane(sender) or bare(sender) == own:
-        peer = forwarded_from(stanza)
-        if peer and bare(peer) != own:
-            at = PeerStep(step, bare(peer))
-            taken_forwarded(at, stanza, octets)
-            at.finish()
-        else:
-            step.carry(TO_CLIENT, {"stanza": Public(v=octets)}, lane=LANE)
+    if sender and not is_sane(sender):
+        step.report("sender-unusable")
+        return
+    own = not sender or bare(sender) == bare(step.account.near_address)
+    if (own or any(is_copy(e) for e in stanza.elements)) and taken_copy(step, stanza):
+        return
+    if own:
+        step.carry(TO_CLIENT, {"stanza": Public(v=octets)}, lane=LANE)
         return
     at = PeerStep(step, bare(sender))
     payload = kind_of(stanza) if stanza.attribute("type") not in ("groupchat", "headline") else None

@@ -101,6 +101,7 @@ def _verify(at: PeerStep, string: str) -> str:
     judge_again(at)
     if talk.held and conversation.session is not None:
         letter = conversation.session.profile is Profile.LETTER
+        at.update(profile=conversation.session.profile)
         adopted(at, letter=letter)
         if talk.refused and letter:
             # The other end keeps what was refused, and sends it again in a session that is new: this makes it one.

@@ -6,9 +6,18 @@ from hashlib import blake2b
 from adapters.companion import inside_words as words
 from adapters.companion.inside_peer import PeerStep
 from adapters.companion.inside_queue import acknowledged, owe, refused, sealed
-from adapters.companion.inside_stanzas import Content, condition_of, forwarded, opened, read_content, stanza_error
+from adapters.companion.inside_stanzas import (
+    Content,
+    condition_of,
+    copies,
+    is_event,
+    opened,
+    read_content,
+    stanza_error,
+)
 from adapters.companion.inside_state import MARK, MAX_SEEN, Inbound, Inbounds, Seen
-from adapters.companion.names import NS_CARBONS
+from adapters.companion.names import NS_CARBONS, bare
+from adapters.inside_api import Step
 from crypto.esession.session import Exhausted
 from crypto.xml import CLIENT, Element, serialize
 from crypto.xml import element as xml
@@ -106,23 +115,28 @@ def taken_plain(at: PeerStep, stanza: Element, octets: bytes) -> None:
         for message_id in content.received:
             acknowledged(at, message_id)
     body = stanza.child(CLIENT, "body")
-    if body is not None:
-        at.report("plain-received")
-        at.tell(words.unencrypted(at.name, body.text))
-    elif not content.transient:
+    if body is None and is_event(stanza):
         at.show(octets)
+    elif body is not None or not content.transient:
+        at.report("plain-received")
+        at.tell(words.unencrypted(at.name, words.NO_TEXT if body is None else body.text))
 
 
-def taken_forwarded(at: PeerStep, stanza: Element, octets: bytes) -> None:
-    """A copy of a peer's message by our own server, which could write anything into it.
+def taken_copy(step: Step, stanza: Element) -> bool:
+    """Copies of messages by our own server, which could write anything into them; False: of nobody who encrypts.
 
     Of a peer that encrypts, a copy is told as what it is, and what the archive has of it is not shown.
     """
-    if not at.peer.encrypts or at.peer.plain:
-        at.show(octets)
-        return
-    inner = forwarded(stanza)
-    body = None if inner is None else inner.child(CLIENT, "body")
+    own = bare(step.account.near_address)
+    inner = copies(stanza)
+    named = {bare(m.attribute(side) or "") for m in inner for side in ("from", "to")} - {own, ""}
+    about = [at for at in (PeerStep(step, jid) for jid in sorted(named)) if at.peer.encrypts and not at.peer.plain]
+    if not about:
+        return False
+    at = about[0]
     at.report("plain-copy")
-    if body is not None and stanza.child(NS_CARBONS, "received") is not None:
-        at.tell(words.unencrypted(at.name, body.text))
+    body = next((m.child(CLIENT, "body") for m in inner if m.child(CLIENT, "body") is not None), None)
+    if body is not None and any(e.namespace == NS_CARBONS for e in stanza.elements):
+        ours = any(bare(m.attribute("from") or "") == own for m in inner)
+        at.tell((words.sent_elsewhere if ours else words.unencrypted)(at.name, body.text))
+    return True

@@ -116,6 +116,7 @@ def _send_window(at: PeerStep, talk: Talk, conversation: Conversation, *, deploy
         line = at.peer.line
         since = 0 if deployed else line.waiting_since_ms or at.now
         changed = replace(line, sent=max(number, line.first), sent_on=talk.thread, waiting_since_ms=since)
+        changed = replace(changed, tried=max(number, line.tried))
         at.update(line=changed, since_ms=0)
     return conversation
 
@@ -143,13 +144,21 @@ def send_now(at: PeerStep, content: bytes) -> bool:
 
 
 def pass_all(at: PeerStep) -> None:
-    """The peer has no ESessions, or the user wants to do without: what waits goes out as the client wrote it."""
+    """The peer has no ESessions, or the user wants to do without: what waits goes out as the client wrote it.
+
+    But for what was encrypted once: the peer may have it, and its text was not written to go in plain. It goes back.
+    """
     line = at.peer.line
     for number in range(line.first, line.next):
         queued = at.step.records.get(_name(at, number), Queued)
-        if queued is not None:
+        if queued is None:
+            continue
+        if number < line.tried:
+            error = stanza_error("not-acceptable", "modify", words.UNCERTAIN)
+            at.show(refusal(read_stanza(queued.stanza), _told_from(at, queued), error))
+        else:
             at.plain(queued.stanza)
-            at.step.records.delete(_name(at, number))
+        at.step.records.delete(_name(at, number))
     at.update(line=Line(line.next, line.next, line.next), since_ms=0, unsure_until_ms=at.peer.unsure_until_ms)
 
 
@@ -200,7 +209,7 @@ def _drop(at: PeerStep, number: int, queued: Queued) -> None:
     sent = max(line.sent, first)
     since = at.now if sent > first else 0
     octets = max(0, line.octets - len(queued.stanza))
-    at.update(line=Line(first, line.next, sent, line.sent_on, since, octets))
+    at.update(line=Line(first, line.next, sent, line.sent_on, since, octets, line.tried))
 
 
 def _name(at: PeerStep, number: int) -> str:

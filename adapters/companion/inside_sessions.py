@@ -12,7 +12,9 @@ from adapters.companion.inside_state import (
     DECLINED_MS,
     MAX_TALKS,
     NEGOTIATION_MS,
+    PAUSE_MOST_MS,
     RECEIPT_MOST_MS,
+    UNSURE_MS,
     WAITS_MS,
     YIELD_MS,
     Pace,
@@ -150,9 +152,13 @@ def _established(at: PeerStep, conversation: Conversation, sender: str) -> None:
     at.report(f"chain-{session.chain.value}")
     talk = _judged(at, conversation, sender)
     at.peer = at.peer.with_talk(talk)
-    at.update(encrypts=True, wanted=False, plain=False, warned=False, profile=session.profile)
+    at.update(encrypts=True, wanted=False, plain=False, warned=False)
     if not talk.held:
-        adopted(at, letter=session.profile is Profile.LETTER)
+        letter = session.profile is Profile.LETTER
+        # Who only repeated the hashes of our secrets says nothing of how the peer reads the specifications.
+        doubtful = at.peer.authentic and not letter and not session.proved
+        at.update(profile=at.peer.profile if doubtful else session.profile)
+        adopted(at, letter=letter or doubtful)
     at.tell(words.started(at.name, session, held=talk.held))
 
 
@@ -171,6 +177,9 @@ def _heard(at: PeerStep, conversation: Conversation, sender: str) -> None:
         if at.peer.line.sent_on not in (None, known.thread):
             at.update(line=at.peer.line.resent())
         at.peer = at.peer.with_talk(replace(known, peer=sender))
+    session = conversation.session
+    if at.peer.authentic and not known.held and session is not None and session.profile is not Profile.LETTER:
+        at.update(profile=session.profile, authentic=False)
     if at.peer.failures:
         at.update(failures=0)
 
@@ -283,7 +292,8 @@ def proceed(at: PeerStep) -> None:
     if not needed or peer.current is not None or peer.negotiating is not None or not at.online:
         return
     to = peer.target()
-    if to is not None and peer.held is None and at.now >= peer.start_at_ms:
+    early = 0 < peer.start_at_ms - at.now <= PAUSE_MOST_MS  # more: the clock was set back
+    if to is not None and peer.held is None and not early:
         start_with(at, to, peer.profile, 0)
 
 
@@ -292,7 +302,7 @@ def unsure(at: PeerStep) -> bool:
     peer = at.peer
     if peer.encrypts or peer.able(Ability.YES):
         return False
-    return at.now < peer.unsure_until_ms
+    return 0 < peer.unsure_until_ms - at.now <= UNSURE_MS  # more: the clock was set back
 
 
 def start_with(at: PeerStep, to: str, profile: Profile | None, attempt: int) -> None:

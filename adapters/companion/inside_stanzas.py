@@ -7,7 +7,6 @@ from adapters.companion.names import (
     LOCAL,
     NS_CARBONS,
     NS_EME,
-    NS_FORWARD,
     NS_HINTS,
     NS_RECEIPTS,
     NS_STANZA_ENCRYPTION,
@@ -41,7 +40,9 @@ _TRANSIENT = frozenset(
         "urn:xmpp:chat-markers:0",
     }
 )
+_EVENTS = frozenset({"http://jabber.org/protocol/pubsub#event", "urn:xmpp:jingle-message:0", "urn:xmpp:delay"})
 _ROUTING = frozenset({NS_HINTS, NS_CARBONS, NS_STANZA_ID})
+_ARCHIVE = "urn:xmpp:mam:"
 _TYPES = {Kind.NEGOTIATION: None, Kind.ENCRYPTED: "chat", Kind.ERROR: "error"}
 _FALLBACK = "This message is encrypted by an ESession (XEP-0116)."
 _NO_COPY = xml(NS_CARBONS, "private"), xml(NS_HINTS, "no-copy")
@@ -96,6 +97,12 @@ def origin_id_of(elements: tuple[Element, ...]) -> str | None:
     return found if found and len(found) <= MAX_ID else None
 
 
+def misaddressed(stanza: Element) -> bytes:
+    """The error for a message of the client's to an address that is none."""
+    error = stanza_error("jid-malformed", "modify", "This address is not written as addresses are.")
+    return refusal(stanza, stanza.attribute("to") or "", error)
+
+
 # ---------------------------------------------------------------- what the peer wrote
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -111,9 +118,12 @@ class Content:
 
 
 def read_content(elements: tuple[Element, ...]) -> Content:
-    """Read decrypted content. Receipts and requests for them are the companion's; the client gets the rest."""
+    """Read decrypted content. Receipts and requests for them are the companion's; the client gets the rest.
+
+    But for what servers take out of stanzas that contacts send, because clients believe it of their own server.
+    """
     received = (e.attribute("id") for e in elements if (e.namespace, e.name) == (NS_RECEIPTS, "received"))
-    shown = tuple(e for e in elements if e.namespace != NS_RECEIPTS)
+    shown = tuple(e for e in elements if e.namespace != NS_RECEIPTS and not _is_servers(e))
     probe = Element(CLIENT, "message", (), elements)
     return Content(
         shown=shown,
@@ -126,17 +136,27 @@ def read_content(elements: tuple[Element, ...]) -> Content:
     )
 
 
-def forwarded(stanza: Element) -> Element | None:
-    """The message in a carbon copy (XEP-0280) or an archive's result (XEP-0313)."""
-    wrappers = (e.child(NS_FORWARD, "forwarded") for e in stanza.elements)
-    found = next((wrapper for wrapper in wrappers if wrapper is not None), None)
-    return None if found is None else found.child(CLIENT, "message")
+def _is_servers(element: Element) -> bool:
+    return is_copy(element) or (element.namespace, element.name) == (NS_STANZA_ID, "stanza-id")
 
 
-def forwarded_from(stanza: Element) -> str | None:
-    """Whom a copied message is said to be from."""
-    inner = forwarded(stanza)
-    return None if inner is None else inner.attribute("from")
+def is_event(stanza: Element) -> bool:
+    """Whether a message holds nothing but personal events (XEP-0163), or signals of calls (XEP-0353)."""
+    return all(e.namespace in _EVENTS or e.namespace in _ROUTING for e in stanza.elements)
+
+
+def is_copy(element: Element) -> bool:
+    """Whether it wraps a copy of a message, as only our own server may send one: XEP-0280, XEP-0313."""
+    return element.namespace == NS_CARBONS or element.namespace.startswith(_ARCHIVE)
+
+
+def copies(stanza: Element) -> tuple[Element, ...]:
+    """All messages that are in a stanza, however they are wrapped: clients differ in where they look."""
+    found: tuple[Element, ...] = ()
+    for element in stanza.elements:
+        found += (element,) if element.name == "message" else ()
+        found += copies(element)
+    return found
 
 
 def condition_of(error: Element) -> str:

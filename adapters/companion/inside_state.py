@@ -146,6 +146,8 @@ class Line:
     waiting_since_ms: int = 0
     """Since when a receipt is awaited; 0: none is."""
     octets: int = 0
+    tried: int = 1
+    """Messages before this one were encrypted and sent at least once."""
 
     @property
     def waiting(self) -> int:
@@ -154,7 +156,7 @@ class Line:
 
     def resent(self) -> "Line":
         """All unacknowledged messages are to be sent again."""
-        return Line(self.first, self.next, self.first, octets=self.octets)
+        return Line(self.first, self.next, self.first, octets=self.octets, tried=self.tried)
 
 
 @dataclass(frozen=True, slots=True)

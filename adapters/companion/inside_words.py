@@ -1,5 +1,7 @@
 """What the local contact says to the user. It goes to the user's own client only."""
 
+import unicodedata
+
 from crypto.esession.conversation import Conversation
 from crypto.esession.profiles import Profile
 from crypto.esession.retained import Chain
@@ -92,9 +94,27 @@ def held_back(name: str, condition: str) -> str:
     return f"{name}: the other end does not take your message yet ({condition}). It is kept and sent again."
 
 
+UNCERTAIN = "It was sent encrypted and no receipt came. It is not sent again without encryption."
+NO_TEXT = "(not a text)"
+
+
 def unencrypted(name: str, text: str) -> str:
     """Somebody wrote unencrypted in the name of a contact that encrypts."""
-    return f"{name}: NOT encrypted, so this may be from anybody: {text}"
+    return f"{name}: NOT encrypted, so this may be from anybody: {_quoted(text)}"
+
+
+def sent_elsewhere(name: str, text: str) -> str:
+    """The server says that another client of the user's wrote to a contact that encrypts."""
+    return f"{name}: your server says that another client of yours wrote this, NOT encrypted: {_quoted(text)}"
+
+
+def _quoted(text: str) -> str:
+    """Foreign text, each of its lines marked as such: none may look like one of ours, or change how one reads."""
+    lines = "".join(c for c in text if unicodedata.bidirectional(c) not in _TURNING).splitlines()
+    return "".join(lines) if len(lines) < 2 else "".join(f"\n> {line}" for line in lines)
+
+
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def differs(name: str) -> str:

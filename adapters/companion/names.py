@@ -1,12 +1,15 @@
 """Names of what crosses the companion's enclave link, and the shapes of its requests. Neutral: both sides import it."""
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from stringprep import in_table_b1
 from types import MappingProxyType
 from typing import Final
+from unicodedata import normalize
 
 from bridge.wire.values import Address, Public, RequestShape, Sealed, ValueKind
 
@@ -62,7 +65,10 @@ NS_EME: Final = "urn:xmpp:eme:0"
 FEATURES: Final = (NS_ESESSION, NS_ESESSION_INIT, NS_STANZA_ENCRYPTION, NS_SSN, NS_RECEIPTS, NS_STANZA_ID)
 """What the companion adds to the features that the client announces."""
 
-MAX_JID: Final = 1023
+MAX_JID: Final = 3071
+MAX_BARE: Final = 1023
+_UNFIT = re.compile("[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+"""What cannot be in XML, or not in an attribute as it is."""
 
 
 class Ability(StrEnum):
@@ -102,7 +108,21 @@ def bare(jid: str) -> str:
 
 
 def is_sane(jid: object) -> bool:
-    """Whether this can be an address at all: what is no JID is an address of nobody."""
-    if not isinstance(jid, str) or not 0 < len(jid) <= MAX_JID:
+    """Whether this can be an address at all, and is written as servers write it: no client may read it as another.
+
+    Servers prepare addresses (RFC 6120, 7622); what is not prepared is somebody's attempt to pass for somebody else.
+    """
+    if not isinstance(jid, str) or not 0 < len(jid) <= MAX_JID or _UNFIT.search(jid):
         return False
-    return all(c > " " and c != "\x7f" for c in jid.partition("/")[0]) and jid.isprintable()
+    name = jid.partition("/")[0]
+    if not 0 < len(name) <= MAX_BARE or name.endswith(".") or " " in name or not name.isprintable():
+        return False
+    return name.isascii() or _is_prepared(name)
+
+
+def _is_prepared(name: str) -> bool:
+    """Whether nothing in it is left out, composed, or taken for another character (compare RFC 3454)."""
+    low = name.lower()
+    if normalize("NFKC", name) != name or normalize("NFKC", low) != low:
+        return False
+    return name.casefold() in (name, low) and "\u3002" not in name and not any(in_table_b1(c) for c in name)

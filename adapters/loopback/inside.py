@@ -32,6 +32,13 @@ class Sent:
 
     contact: str
     message_id: str
+    echo: str = ""
+    """The id of what comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came back was handed on; its request has no answer yet, so it may be repeated and come back again."""
 
 
 class LoopbackInside:
@@ -51,7 +58,8 @@ class LoopbackInside:
         assert key is not None
         nonce = step.draw("loopback-nonce", 12)
         # The id that comes back is new: the message that returns is another one.
-        told = json.dumps({"id": step.draw("loopback-id", 16).hex(), "body": message.body}).encode()
+        echo = step.draw("loopback-id", 16).hex()
+        told = json.dumps({"id": echo, "body": message.body}).encode()
         sealed = nonce + AESGCM(key.secret).encrypt(nonce, told, contact.address.encode())
         lane = base64.urlsafe_b64encode(contact.id.encode()).decode()
         carried = step.carry(
@@ -61,7 +69,7 @@ class LoopbackInside:
             trace=message.position or None,
         )
         step.trace(message.position, "sealed")
-        step.records.put(f"sent/{carried}", Sent(contact.id, message.id))
+        step.records.put(f"sent/{carried}", Sent(contact.id, message.id, echo))
 
     def answered(self, step: Step, answer: Input) -> None:
         """The request was carried out, or will never be: say so to the sender's side, once."""
@@ -71,6 +79,7 @@ class LoopbackInside:
             step.report("unexpected-answer")
             return
         step.records.delete(name)
+        step.records.delete(f"heard/{sent.echo}")
         if answer.code == "ok":
             step.delivered(sent.contact, sent.message_id)
         else:
@@ -84,6 +93,10 @@ class LoopbackInside:
         if arrival.name != ECHOED or contact is None or told is None:
             step.report("loopback-unauthentic")
             return
+        if step.records.get(f"heard/{told['id']}", Heard) is not None:
+            step.report("loopback-repeated")
+            return
+        step.records.put(f"heard/{told['id']}", Heard())
         step.deliver(contact.id, Message(id=told["id"], body=told["body"], position=step.position))
 
     def _opened(self, step: Step, address: bytes, sealed: bytes) -> dict[str, str] | None:

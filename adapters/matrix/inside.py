@@ -4,22 +4,28 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
+from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, OwnIdentity, Shown, Step
 from adapters.matrix import (
     inside_devices,
     inside_identity,
+    inside_notices,
     inside_olm,
     inside_own,
     inside_peers,
+    inside_recovery,
     inside_rooms,
     inside_sending,
     inside_signals,
+    inside_status,
+    inside_talks,
     inside_timeline,
     inside_todevice,
+    inside_verification,
+    inside_vouching,
     names,
 )
 from adapters.matrix.inside_content import refusal
-from adapters.matrix.inside_state import Line, Outbound, Queued, Room
+from adapters.matrix.inside_state import Line, Queued
 from bridge.wire.link import Input
 from bridge.wire.values import RequestShape
 from crypto.message import Assurance, Kind, Message, Signal
@@ -55,6 +61,7 @@ class MatrixInside:
         if not resumed:
             inside_sending.forget_sessions(step)
             inside_olm.forget_sending(step)
+            inside_verification.interrupted(step)
         _drop_lines_of_strangers(step)
         inside_identity.proceed(step)
         inside_sending.advance_all(step)
@@ -93,11 +100,15 @@ class MatrixInside:
         elif answer.name == names.ROOM_OBTAIN:
             self._obtained(step, answer)
         elif answer.name in _IDENTITY:
-            inside_identity.answered(step, answer)
+            if not inside_recovery.answered(step, answer):
+                inside_identity.answered(step, answer)
             inside_sending.advance_all(step)
         elif answer.name == names.KEYS_UPLOAD and inside_own.uploaded(step, answer):
             inside_identity.proceed(step)
             inside_sending.advance_all(step)
+
+        inside_vouching.answered(step, answer)
+        inside_verification.answered(step, answer)
 
     def woken(self, step: Step, name: str) -> None:
         """A time has come that was asked for."""
@@ -113,6 +124,13 @@ class MatrixInside:
             inside_sending.advance_all(step)
         elif name == inside_timeline.TIMER:
             inside_timeline.woken(step)
+        elif name == inside_notices.TIMER:
+            inside_notices.woken(step)
+        elif name in (inside_talks.TIMER, inside_vouching.RETRY):
+            inside_verification.woken(step)
+        elif name == inside_vouching.TIMER:
+            for contact in _contacts(step.account):
+                self._decided(step, contact)
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send a message; ends in `delivered` when the homeserver has its event, or in `failed`."""
@@ -134,16 +152,40 @@ class MatrixInside:
 
     def status(self, records: Records, account: AccountPolicy) -> Sequence[LegStatus]:
         """How the legs stand."""
-        return [_status(records, contact) for contact in _contacts(account)]
+        return [inside_status.leg(records, contact) for contact in _contacts(account)]
+
+    def own_identity(self, records: Records, account: AccountPolicy) -> OwnIdentity:
+        """How the account's cross-signing identity stands."""
+        return inside_status.own(records, account)
+
+    def recovery_key(self, step: Step) -> tuple[str, str | None]:
+        """The recovery key of the secret storage we made, once."""
+        return inside_identity.recovery_key_to_show(step)
+
+    def recover(self, step: Step, secret: str) -> str:
+        """Join the identity that another client made for this account."""
+        return inside_recovery.begin(step, secret)
 
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
         """`verify`: the contact's identity was compared. `approve`: a new one is taken. `distrust`: forget both."""
         code = inside_peers.decided(step, contact, decision)
         if code == "ok":
-            inside_sending.reconsider(step, contact)
-            inside_timeline.reconsider(step, contact)
-            inside_sending.advance(step, contact)
+            self._decided(step, contact)
         return code
+
+    def verification(self, step: Step, contact: ContactPolicy, action: str, compared: str | None) -> tuple[str, Shown]:
+        """The verification of a contact by emoji, as the person at our end drives it."""
+        if action in ("begin", "begin-to-device"):
+            code = inside_verification.begin(step, contact, to_device=action == "begin-to-device")
+        else:
+            code = "ok" if action == "show" else inside_verification.decide(step, contact, action, compared)
+        return code, inside_verification.shown(step, contact)
+
+    def _decided(self, step: Step, contact: ContactPolicy) -> None:
+        """Who is believed and served may be others now."""
+        inside_sending.reconsider(step, contact)
+        inside_timeline.reconsider(step, contact)
+        inside_sending.advance(step, contact)
 
     # ---------------------------------------------------------------- one arrival or answer
     def _device(self, step: Step, arrival: Input) -> None:
@@ -181,6 +223,7 @@ class MatrixInside:
             if contact is not None:
                 inside_timeline.reconsider(step, contact)
             if own is not None and user == own.device.user_id:
+                inside_recovery.adopt(step)
                 inside_identity.listed_again(step)
             inside_sending.advance_all(step)
 
@@ -235,24 +278,3 @@ def _drop(step: Step, contact: str, message: Queued | None) -> None:
     step.trace(message.position, "refused", names.CONTACT_CHANGED)
     if step.account.contact_by_id(contact) is not None:
         step.failed(contact, message.message_id, names.CONTACT_CHANGED)
-
-
-def _status(records: Records, contact: ContactPolicy) -> LegStatus:
-    line = records.get(f"line/{contact.address}", Line) or Line()
-    room = records.get(f"room/{contact.address}", Room)
-    out = records.get(f"out/{contact.address}", Outbound)
-    waiting = line.next - line.first
-    parked = sum(1 for _ in records.names(f"parked/{contact.address}/"))
-    state = "active" if out is not None and out.ready_until_ms else "preparing" if waiting else "none"
-    if room is not None and room.problem is not None:
-        state = room.problem
-    elif room is not None and room.room_id and not room.joined_ms:
-        state = "invited"
-    return LegStatus(
-        contact=contact.id,
-        network=names.NETWORK,
-        assurance=Assurance.END_TO_END,
-        state=state,
-        peer=room.room_id if room is not None and room.room_id else None,
-        waiting=waiting + parked,
-    )

@@ -59,6 +59,8 @@ class IdentityState:
     """Id of the device of ours that the server shows as vouched for."""
     not_before_ms: int = 0
     """After something failed, or was done that the server does not show yet."""
+    problem: str = ""
+    """Why the last attempt failed, a code."""
 
 
 def state_of(step: Step) -> IdentityState:
@@ -83,7 +85,7 @@ def proceed(step: Step) -> None:
     if state.not_before_ms > step.now_ms():
         step.wake_at(TIMER, state.not_before_ms)
         return
-    told = _told(step, own)
+    told = told_of(step, own)
     if told is None:
         return
     if state.own is None and not told.claims_identity:
@@ -106,22 +108,39 @@ def answered(step: Step, answer: Input) -> None:
         if answer.name == ACCOUNT_DATA_GET:
             _store(step, state, answer)
         elif answer.code != "ok":
-            _later(step, state, f"{answer.name}-failed")
+            _later(step, state, f"{answer.name}-failed", answer.code)
         else:
             # Signed once: when the server does not show it, not again before an hour.
             published = state.published or answer.name == SIGNING_KEYS_UPLOAD
             wait_ms = step.now_ms() + HOUR_MS if answer.name == SIGNATURES_UPLOAD else 0
-            step.records.put(RECORD, replace(state, published=published, not_before_ms=wait_ms))
+            step.records.put(RECORD, replace(state, published=published, not_before_ms=wait_ms, problem=""))
             _after_upload(step)
 
 
 def listed_again(step: Step) -> None:
     """The account's own keys were asked for anew: what was waited for may be seen now."""
     own, state = own_state(step), state_of(step)
-    told = _told(step, own) if own is not None else None
+    told = told_of(step, own) if own is not None else None
     if own is not None and told is not None and state.published and own.device.device_id in told.vouched:
         step.records.put(RECORD, replace(state, not_before_ms=0))
     proceed(step)
+
+
+def adopted(step: Step, identity: OwnIdentity) -> None:
+    """The account's identity was handed over: it is in its owner's storage already, and signs our device next."""
+    step.records.put(RECORD, IdentityState(identity, published=True, stored=True))
+    proceed(step)
+
+
+def recovery_key_to_show(step: Step) -> tuple[str, str | None]:
+    """A code, and with `ok` the recovery key, once."""
+    state = state_of(step)
+    if state.own is None:
+        return "identity-elsewhere" if state.elsewhere else "no-identity", None
+    if state.storage_key is None:
+        return "already-shown", None
+    shown = shown_recovery_key(step)
+    return ("not-stored", None) if shown is None else ("ok", shown)
 
 
 def shown_recovery_key(step: Step) -> str | None:
@@ -134,7 +153,7 @@ def shown_recovery_key(step: Step) -> str | None:
 
 
 # ---------------------------------------------------------------- what the server says
-def _told(step: Step, own: OwnState) -> Tracked | None:
+def told_of(step: Step, own: OwnState) -> Tracked | None:
     """The account's own keys as the server lists them now; None while they are being asked for."""
     if inside_devices.current_devices(step, own.device.user_id) is None:
         return None
@@ -201,7 +220,7 @@ def _complete(step: Step, own: OwnState, state: IdentityState, told: Tracked) ->
 def _store(step: Step, state: IdentityState, answer: Input) -> None:
     """Put the private keys into the account's secret storage. One that its owner has already stays the default."""
     if state.own is None or state.storage_key is None or answer.code not in ("ok", NOT_FOUND):
-        _later(step, state, "secret-storage-failed")
+        _later(step, state, "secret-storage-failed", answer.code)
         return
     key, key_id = StorageKey(state.storage_key), step.draw("storage-key-id", 16).hex()
     put = [_put(step, KEY_PREFIX + key_id, public=description_of(key, step.draw("storage-iv", IV)))]
@@ -226,15 +245,15 @@ def _put(step: Step, name: str, *, public: object = None, sealed: object = None)
 def _put_answered(step: Step, state: IdentityState, answer: Input) -> None:
     rest = tuple(key for key in state.pending if key != answer.key)
     if answer.code != "ok":
-        _later(step, replace(state, pending=()), "secret-storage-failed")
+        _later(step, replace(state, pending=()), "secret-storage-failed", answer.code)
         return
-    step.records.put(RECORD, replace(state, pending=rest, stored=not rest))
+    step.records.put(RECORD, replace(state, pending=rest, stored=not rest, problem=""))
     if not rest:
         step.report("secret-storage-written")
 
 
-def _later(step: Step, state: IdentityState, code: str) -> None:
+def _later(step: Step, state: IdentityState, code: str, problem: str) -> None:
     at_ms = step.now_ms() + HOUR_MS
     step.report(code)
     step.wake_at(TIMER, at_ms)
-    step.records.put(RECORD, replace(state, not_before_ms=at_ms))
+    step.records.put(RECORD, replace(state, not_before_ms=at_ms, problem=problem))

@@ -9,9 +9,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_devices
+from adapters.matrix import inside_devices, inside_notices
 from adapters.matrix.inside_state import Tracked
-from adapters.matrix.names import IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED
+from adapters.matrix.names import (
+    IDENTITY_CHANGED,
+    NOT_CROSS_SIGNED,
+    NOT_VERIFIED,
+    TOLD_IDENTITY_CHANGED,
+    TOLD_IDENTITY_GONE,
+    TOLD_NOT_VERIFIED,
+)
 from crypto.olm.device import Device
 from crypto.records import Records
 
@@ -67,11 +74,17 @@ def listed(step: Step, contact: ContactPolicy) -> None:
     if other != pin.other:
         step.records.put(f"pin/{contact.address}", replace(pin, other=other))
         step.report("identity-restored" if other is None else IDENTITY_CHANGED, contact.id)
+        _tell(step, contact, other)
 
 
 def problem(step: Step, contact: ContactPolicy) -> str | None:
     """Why nothing may be sent to the contact's devices, as a code; None when there is no reason."""
-    trust, pin = trust_of(contact), pin_of(step.records, contact.address)
+    return problem_with(contact, pin_of(step.records, contact.address))
+
+
+def problem_with(contact: ContactPolicy, pin: Pin | None) -> str | None:
+    """`problem`, for a contact that is known by this pin."""
+    trust = trust_of(contact)
     if trust is Trust.ANY_DEVICE:
         return None
     if pin is None:
@@ -79,6 +92,11 @@ def problem(step: Step, contact: ContactPolicy) -> str | None:
     if pin.other is not None:
         return IDENTITY_CHANGED
     return NOT_VERIFIED if trust is Trust.VERIFIED and not pin.verified else None
+
+
+def asks_for_identity(contact: ContactPolicy) -> bool:
+    """Whether the contact's identity decides who is served."""
+    return trust_of(contact) is not Trust.ANY_DEVICE
 
 
 def served(contact: ContactPolicy, told: Tracked, devices: Sequence[Device]) -> tuple[Device, ...]:
@@ -116,14 +134,26 @@ def decided(step: Step, contact: ContactPolicy, decision: str) -> str:
         return "no-identity"
     if decision == "distrust":
         step.records.delete(f"pin/{contact.address}")
+        _tell(step, contact, None)
         listed(step, contact)
         return "ok"
     if decision == "verify":
         if pin.other is not None:
             return IDENTITY_CHANGED
         step.records.put(f"pin/{contact.address}", replace(pin, verified=True))
+        inside_notices.over(step, contact, TOLD_NOT_VERIFIED)
         return "ok"
     if decision == "approve" and pin.other:
         step.records.put(f"pin/{contact.address}", Pin(pin.other))
+        _tell(step, contact, None)
         return "ok"
     return "nothing-to-approve" if decision == "approve" else "unknown-decision"
+
+
+def _tell(step: Step, contact: ContactPolicy, other: str | None) -> None:
+    """Tell the user that messages are held because of the identity, once; None: they are not (any more)."""
+    code = TOLD_IDENTITY_CHANGED if other else TOLD_IDENTITY_GONE
+    told = {TOLD_IDENTITY_CHANGED, TOLD_IDENTITY_GONE} - ({code} if other is not None else set())
+    inside_notices.over(step, contact, *sorted(told))
+    if other is not None and asks_for_identity(contact):
+        inside_notices.tell(step, contact, code)

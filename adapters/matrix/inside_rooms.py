@@ -6,8 +6,9 @@ from dataclasses import replace
 import msgspec
 
 from adapters.inside_api import ContactPolicy, Step
+from adapters.matrix import inside_notices
 from adapters.matrix.inside_state import HOUR_MS, Room
-from adapters.matrix.names import CONTACT_LEFT, ROOM_NOT_ENCRYPTED, ROOM_NOT_PRIVATE, ROOM_OBTAIN
+from adapters.matrix.names import CONTACT_LEFT, ROOM_NOT_ENCRYPTED, ROOM_NOT_PRIVATE, ROOM_OBTAIN, TOLD_NOT_JOINED
 from bridge.wire.link import Input
 from bridge.wire.values import Address
 from crypto.olm.canonical import decoded
@@ -89,6 +90,8 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
     )
     if room != before:
         step.records.put(f"room/{contact.address}", room)
+    if room.joined_ms or problem is not None:
+        inside_notices.over(step, contact, TOLD_NOT_JOINED)
     if problem is not None and problem != before.problem:
         step.report(problem, contact.id)
     return contact

@@ -9,12 +9,12 @@ from dataclasses import replace
 from vodozemac import GroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_identity, inside_olm, inside_recipients, inside_rooms
+from adapters.matrix import inside_identity, inside_notices, inside_olm, inside_recipients, inside_rooms
 from adapters.matrix.inside_content import room_message
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_recipients import SHARED_AT_ONCE, share_of
 from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent
-from adapters.matrix.names import CONTACT_LEFT, NO_SESSIONS, QUEUE_FULL, ROOM_SEND
+from adapters.matrix.names import CONTACT_LEFT, NO_SESSIONS, QUEUE_FULL, ROOM_SEND, TOLD_NOT_JOINED
 from bridge.wire.link import Input
 from bridge.wire.values import Address, Sealed
 from crypto.olm.device import Device
@@ -26,6 +26,8 @@ MOST_WAITING = 1_000
 SENT_AT_ONCE = 512 << 10
 """Octets of waiting messages that are sent in one step: its effects must fit one frame."""
 TIMER = "line"
+PATIENCE_MS = 15_000
+"""So long a contact may take to accept the invitation before the user is told that messages wait for it."""
 
 
 # ---------------------------------------------------------------- entry points
@@ -62,6 +64,8 @@ def advance(step: Step, contact: ContactPolicy) -> None:
         _advance_devices(step, contact, own, room)
     elif ready_ms is not None:
         step.wake_at(TIMER, ready_ms)
+    else:
+        inside_notices.tell(step, contact, TOLD_NOT_JOINED, after_ms=PATIENCE_MS)
 
 
 def advance_all(step: Step) -> None:

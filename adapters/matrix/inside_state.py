@@ -5,6 +5,9 @@
 | `own` | OwnState |
 | `account` | vodozemac Account |
 | `identity` | IdentityState: the cross-signing keys of the account (inside_identity) |
+| `recovery` | Recovery: joining an identity that another client made (inside_recovery) |
+| `pin/<mxid>` | Pin: the identity a contact is known by (inside_peers) |
+| `told/<mxid>/<code>` | Telling: what the user is told about a contact (inside_notices) |
 | `user/<mxid>` | Tracked: the devices of a contact or of the user |
 | `olm/<curve25519>` | Olm: which sessions there are with a device |
 | `olm-session/<curve25519>/<session id>` | vodozemac Session |
@@ -121,6 +124,15 @@ class Room:
     """Rooms that were used before: what arrives in them is still taken."""
     joined_ms: int = 0
     """Since when the contact is in it; 1: since before we looked, 0: invited only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Something that the user is told, at that time; `over`: it is so no longer."""
+
+    at_ms: int
+    said: bool = False
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

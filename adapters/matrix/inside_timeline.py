@@ -7,10 +7,16 @@ import msgspec
 from vodozemac import InboundGroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_peers, inside_rooms
+from adapters.matrix import inside_notices, inside_peers, inside_rooms, inside_verification
 from adapters.matrix.inside_content import EVENT_ID, received_message
 from adapters.matrix.inside_state import HOUR_MS, Forgotten, Inbound, Mark, Opening, Parked, Seen
-from adapters.matrix.names import IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED
+from adapters.matrix.names import (
+    IDENTITY_CHANGED,
+    NOT_CROSS_SIGNED,
+    NOT_VERIFIED,
+    TOLD_DEVICE_UNSIGNED,
+    TOLD_NOT_VERIFIED,
+)
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
@@ -23,7 +29,14 @@ OPENED_AT_ONCE = 1 << 20
 """Octets of parked events that are opened in one step: its effects must fit one frame."""
 TIMER = "parked"
 MOST_FORGOTTEN = 2_000
-DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, "unsigned-device"})
+UNSIGNED_DEVICE = "unsigned-device"
+DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, UNSIGNED_DEVICE})
+_TOLD = {
+    NOT_CROSS_SIGNED: TOLD_DEVICE_UNSIGNED,
+    UNSIGNED_DEVICE: TOLD_DEVICE_UNSIGNED,
+    NOT_VERIFIED: TOLD_NOT_VERIFIED,
+}
+"""What the user is told of messages that are parked for these; of a changed identity they are told anyway."""
 _SESSION_ID = 43
 SESSIONS_KEPT = 32
 SESSIONS_KEPT_MS = 7 * 24 * HOUR_MS
@@ -55,6 +68,11 @@ class TimelineEvent(msgspec.Struct):
     content: msgspec.Raw
     origin_server_ts: object = None
 
+    def sent_at_ms(self) -> int | None:
+        """When it was sent, as the server says."""
+        at_ms = self.origin_server_ts
+        return at_ms if isinstance(at_ms, int) and 0 <= at_ms < 1 << 53 else None
+
 
 def arrived(step: Step, body: bytes) -> None:
     """One event of a timeline. Raises OlmError when it is refused."""
@@ -67,6 +85,10 @@ def arrived(step: Step, body: bytes) -> None:
     contact = step.account.contact_by_address("matrix", event.sender)
     if contact is None or not inside_rooms.is_room_of(step, contact, arrival.room_id):
         _refuse(step, "event-stranger" if contact is None else "event-other-room")
+    elif event.type != ENCRYPTED and inside_verification.is_message(event.type, bytes(event.content)):
+        # matrix-js-sdk 43 sends them in plain: like to-device messages they prove nothing by themselves.
+        whence = inside_verification.Origin(arrival.room_id, event.event_id, "", event.sent_at_ms() or 0)
+        inside_verification.from_room(step, contact, whence, event.type, bytes(event.content))
     elif event.type != ENCRYPTED:
         _refuse(step, "event-not-encrypted", contact)
     else:
@@ -88,6 +110,13 @@ def reconsider(step: Step, contact: ContactPolicy) -> None:
             sessions[name.removeprefix(f"parked/{contact.address}/")[:_SESSION_ID]] = None
     for session_id in sessions:
         _open_parked(step, contact.address, session_id, after="")
+    if sessions and not _parked_for(step, contact, UNSIGNED_DEVICE, NOT_CROSS_SIGNED):
+        inside_notices.over(step, contact, TOLD_DEVICE_UNSIGNED)
+
+
+def _parked_for(step: Step, contact: ContactPolicy, *reasons: str) -> bool:
+    held = (step.records.get(name, Parked) for name in step.records.names(f"parked/{contact.address}/"))
+    return any(parked is not None and parked.reason in reasons for parked in held)
 
 
 def woken(step: Step) -> None:
@@ -160,7 +189,7 @@ def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event:
 def _opened(
     step: Step, contact: ContactPolicy, room_id: str, event: TimelineEvent, sealed: SealedEvent
 ) -> RoomEvent | None:
-    """The event opened by the contact's session; None when this very event was opened before.
+    """The event opened by the contact's session; None when it was opened before, or belongs to a verification.
 
     Raises Undecryptable, WrongParty, Replayed, Malformed.
     """
@@ -171,9 +200,10 @@ def _opened(
     if origin.room_id != room_id:
         raise WrongParty
     disbelief = inside_peers.believed(step, contact, origin.device_id)
-    if disbelief is not None:
-        raise Disbelieved(disbelief)
     opened = opened_event(session, sealed, room_id)
+    verifies = inside_verification.is_message(opened.type, opened.content)
+    if disbelief is not None and not (verifies and disbelief in (NOT_VERIFIED, IDENTITY_CHANGED)):
+        raise Disbelieved(disbelief)
     name = f"seen/{contact.address}/{sealed.session_id}/{opened.index // CHUNK}"
     seen = step.records.get(name, Seen) or Seen()
     if opened.index < origin.floor:
@@ -186,14 +216,16 @@ def _opened(
             step.report("event-repeated", contact.id)
             return None
     step.records.put(name, Seen((*seen.marks, Mark(opened.index, digest))))
+    if verifies:
+        whence = inside_verification.Origin(room_id, event.event_id, origin.device_id, event.sent_at_ms() or 0)
+        inside_verification.from_room(step, contact, whence, opened.type, opened.content)
+        return None
     return opened
 
 
 def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: RoomEvent, position: int) -> None:
-    sent_at = event.origin_server_ts
-    sent_at_ms = sent_at if isinstance(sent_at, int) and 0 <= sent_at < 1 << 53 else None
     try:
-        message = received_message(opened.type, opened.content, event.event_id, sent_at_ms, position)
+        message = received_message(opened.type, opened.content, event.event_id, event.sent_at_ms(), position)
     except LookupError:
         step.report("event-unsupported", contact.id)
         return
@@ -212,6 +244,8 @@ def _park(step: Step, contact: ContactPolicy, sealed: SealedEvent, parked: Parke
     step.records.put(f"{prefix}{sealed.session_id}/{parked.position:016d}", parked)
     step.report(f"parked-{parked.reason}", contact.id)
     step.trace(parked.position, "parked", parked.reason)
+    if parked.reason in _TOLD:
+        inside_notices.tell(step, contact, _TOLD[parked.reason])
 
 
 def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> None:
@@ -226,6 +260,8 @@ def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> Non
         step.records.put(name, replace(parked, reason=error.code))
     except Disbelieved as error:
         step.records.put(name, replace(parked, reason=error.reason))
+        if error.reason in _TOLD:
+            inside_notices.tell(step, contact, _TOLD[error.reason])
     except OlmError as error:
         step.records.delete(name)
         step.report(f"event-{error.code}", contact.id)

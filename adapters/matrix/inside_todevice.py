@@ -4,7 +4,7 @@ import msgspec
 from vodozemac import Account, InboundGroupSession
 
 from adapters.inside_api import Step
-from adapters.matrix import inside_devices, inside_olm, inside_timeline
+from adapters.matrix import inside_devices, inside_olm, inside_timeline, inside_verification
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_state import Inbound, OwnState, Strangers, Unbound
 from crypto.olm.canonical import decoded
@@ -12,6 +12,7 @@ from crypto.olm.device import Device
 from crypto.olm.errors import OlmError, TooLarge, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, ROOM_KEY, received_room_key
 from crypto.olm.pairwise import OlmEvent, OlmMessage, Opened, checked_event, message_for, opened
+from crypto.olm.verification_messages import PREFIX as VERIFICATION
 
 WITHHELD = "m.room_key.withheld"
 MOST_UNBOUND = 100
@@ -41,6 +42,10 @@ def arrived(step: Step, body: bytes) -> None:
         _olm_arrived(step, own, event)
     elif event.type == WITHHELD:
         inside_timeline.withheld(step, event.sender, decoded(event.content, _Withheld).session_id)
+    elif event.type.startswith(VERIFICATION):
+        contact = step.account.contact_by_address("matrix", event.sender)
+        if contact is not None:
+            inside_verification.from_device(step, contact, event.type, bytes(event.content))
     else:
         step.report("to-device-unsupported")
 

@@ -32,6 +32,7 @@ KEYS_QUERY = "keys-query"
 KEYS_CLAIM = "keys-claim"
 SEND_TO_DEVICE = "send-to-device"
 SEND_WITHHELD = "send-withheld"
+SEND_VERIFICATION = "send-verification"
 ROOM_OBTAIN = "room-obtain"
 ROOM_SEND = "room-send"
 SIGNING_KEYS_UPLOAD = "signing-keys-upload"
@@ -51,6 +52,8 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
         SEND_TO_DEVICE: RequestShape({"body": Sealed}),
         # PUT /sendToDevice/m.room_key.withheld; `body` is the whole request, which says nothing secret
         SEND_WITHHELD: RequestShape({"body": Public}),
+        # PUT /sendToDevice/{type} for m.key.verification.*; `body` is the whole request, which says nothing secret
+        SEND_VERIFICATION: RequestShape({"type": Opaque, "body": Public}),
         # find or make the encrypted direct room with the contact, not `avoid`; answered with a `room` arrival's body
         ROOM_OBTAIN: RequestShape({"contact": Address}, {"avoid": Address}),
         # PUT /rooms/{room}/send/m.room.encrypted; `content` is the event's content; answered with the response
@@ -79,6 +82,16 @@ NOT_CROSS_SIGNED = "not-cross-signed"
 NOT_VERIFIED = "identity-not-verified"
 IDENTITY_CHANGED = "identity-changed"
 TOO_LARGE = "too-large"
+
+# ---------------------------------------------------------------- codes: what the user is told about a contact
+TOLD_IDENTITY_CHANGED = "contact-identity-changed"
+TOLD_IDENTITY_GONE = "contact-identity-gone"
+TOLD_NOT_VERIFIED = "contact-not-verified"
+TOLD_DEVICE_UNSIGNED = "contact-device-unsigned"
+TOLD_NOT_JOINED = "contact-not-joined"
+TOLD_VERIFICATION_ASKED = "verification-asked"
+TOLD_VERIFICATION_OVER = "verification-cancelled"
+TOLD_VERIFIED = "verification-done"
 
 # ---------------------------------------------------------------- codes: failures of requests
 FORBIDDEN = "far-forbidden"

@@ -342,7 +342,8 @@ def _contacts(routes: AccountRoutes) -> frozenset[str]:
 
 
 def _is_message(event: Event) -> bool:
-    return event.type in ("m.room.encrypted", "m.room.message") and event.state_key is None
+    known = event.type in ("m.room.encrypted", "m.room.message") or event.type.startswith("m.key.verification.")
+    return known and event.state_key is None
 
 
 def _concerns(event: Event, user: str) -> bool:

@@ -31,6 +31,10 @@ def _send_withheld(key: str, values: _Values, _user: str) -> Http:
     return "PUT", f"/sendToDevice/m.room_key.withheld/{quote(key, safe='')}", values["body"]
 
 
+def _send_verification(key: str, values: _Values, _user: str) -> Http:
+    return "PUT", f"/sendToDevice/{quote(values['type'], safe='')}/{quote(key, safe='')}", values["body"]
+
+
 def _keys_upload(_key: str, values: _Values, _user: str) -> Http:
     return "POST", "/keys/upload", values["body"]
 
@@ -64,6 +68,7 @@ _BY_NAME: Mapping[str, Callable[[str, _Values, str], Http]] = MappingProxyType(
         names.ROOM_SEND: _room_send,
         names.SEND_TO_DEVICE: _send_to_device,
         names.SEND_WITHHELD: _send_withheld,
+        names.SEND_VERIFICATION: _send_verification,
         names.KEYS_UPLOAD: _keys_upload,
         names.KEYS_CLAIM: _keys_claim,
         names.KEYS_QUERY: _keys_query,

@@ -17,6 +17,7 @@ TIMELINE_TYPES = (
     "m.room.member",
     "m.room.encryption",
     "m.room.tombstone",
+    "m.key.verification.*",
 )
 ROOM_TYPES = ("m.room.member", "m.room.encryption")
 TIMELINE_LIMIT = 50

@@ -7,9 +7,9 @@ from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Step
 from adapters.xmpp.inside_arrivals import items_arrived, legs, presence_arrived, stanza_arrived
 from adapters.xmpp.inside_away import AWAY, away_due_ms, tend
 from adapters.xmpp.inside_content import OK, settled
+from adapters.xmpp.inside_ending import abandon_all, expire
 from adapters.xmpp.inside_leg import TIMER, LegStep, arm
 from adapters.xmpp.inside_queue import acknowledged, enqueue, refused_by_peer
-from adapters.xmpp.inside_sessions import abandon_all, expire
 from adapters.xmpp.inside_signals import to_client
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Leg, Line, Queued
@@ -95,6 +95,12 @@ class XmppInside:
         to_client(at, signal)
         at.finish()
 
+    def noticed(self, step: Step, contact: ContactPolicy, code: str) -> None:
+        """A sentence about the contact's leg, to the client that is talked to, else to whichever the user has."""
+        at = LegStep(step, contact)
+        at.notice(at.current.peer if at.current else step.account.near_address, code)
+        at.finish()
+
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """A receipt for the user."""
         at = settled(step, contact, message_id, OK)
@@ -118,12 +124,13 @@ class XmppInside:
         return [self._status(records, contact) for contact in account.contacts]
 
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
-        """`verify`: the operator compared the SAS. `distrust`: end the session and forget what linked it to others."""
-        decide = {"verify": verify, "distrust": distrust}.get(decision)
-        if decide is None:
+        """`verify`, `verify-weak-string`: the operator compared the SAS. `distrust`: end the session and forget what
+        linked it to others.
+        """
+        if decision not in DECISIONS:
             return "unknown-decision"
         at = LegStep(step, contact)
-        code = decide(at)
+        code = DECISIONS[decision](at)
         at.finish()
         return code
 
@@ -140,8 +147,9 @@ class XmppInside:
             network=NETWORK,
             assurance=self.assurance(records, contact),
             state=state,
-            verified=session.verified if session else False,
+            verified=policy_of(contact).counts(session) if session else False,
             sas=session.sas if session else None,
+            sas_bound=session.agreed.sas_bound if session else False,
             peer=talk.peer if talk else None,
             waiting=line.waiting,
         )

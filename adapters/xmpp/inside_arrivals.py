@@ -5,10 +5,11 @@ from dataclasses import replace
 from adapters.inside_api import ContactPolicy, Step
 from adapters.xmpp.inside_away import policy_for, received_away
 from adapters.xmpp.inside_content import taken_plain
+from adapters.xmpp.inside_ending import bounced, gone
 from adapters.xmpp.inside_leg import LegStep, error_values
 from adapters.xmpp.inside_offline_sending import options_arrived, user_came
 from adapters.xmpp.inside_queue import refused_by_peer, under_way
-from adapters.xmpp.inside_sessions import bounced, gone, receive_stanza
+from adapters.xmpp.inside_sessions import receive_stanza
 from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import PAUSE_MS, Leg, Line

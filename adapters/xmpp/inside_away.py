@@ -44,6 +44,7 @@ def policy_for(at: LegStep) -> OfflinePolicy:
         kems=terms.kems,
         disclosure=terms.disclosure,
         logging=terms.logging,
+        require_hybrid=terms.require_hybrid,
     )
     return OfflinePolicy(at.identities[0], trusted, offer, others=tuple(at.identities[1:]))
 
@@ -76,6 +77,9 @@ def received_away(at: LegStep, stanza: Element, peer: str) -> bool:
     Its text is not held by the rules of chains: the sender's key was proved, and is one that counts.
     """
     thread = thread_of(stanza)
+    known = at.leg.talk(thread)
+    if known is not None and known.active:  # the way of nearly all stanzas
+        return False
     if is_offline(stanza):
         got = receive_offline(at, stanza, peer, policy_for(at))
     elif has_offline(at, thread) and encrypted(stanza) is not None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from adapters.inside_api import AnyValue, ContactPolicy, Step
 from adapters.xmpp.inside_copies import copy_sent
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_once import answer_alone
 from adapters.xmpp.inside_queue import received
 from adapters.xmpp.inside_seen import find, remember, settle
 from adapters.xmpp.inside_signals import state_taken
@@ -20,8 +21,8 @@ OK = "ok"
 _PLAIN = "plain"
 
 
-def taken(at: LegStep, content: Content, stanza: Element, thread: str, peer: str) -> None:
-    """Decrypted content: receipts, and a text that is handed on unless it is a double."""
+def taken(at: LegStep, content: Content, stanza: Element, thread: str, peer: str, *, once: bool = False) -> None:
+    """Decrypted content: receipts, and a text that is handed on unless it is a double. `once`: it was sealed alone."""
     received(at, content.received)
     state_taken(at, content)
     if not content.body:
@@ -33,10 +34,12 @@ def taken(at: LegStep, content: Content, stanza: Element, thread: str, peer: str
         known = find(at.step.records, at.contact.id, content.origin_id)
         if known is not None:
             at.report("message-repeated")
-            tell(at, known, peer)
+            tell(at, replace(known, once=peer if once else ""), peer)
             return
     peer_id = content.origin_id or outer
-    _hand_over(at, id_, SeenMessage(peer_id, content.receipt_wanted, mac_of(stanza), by=mark_of(peer)), content.body)
+    sender = peer if once else ""
+    seen = SeenMessage(peer_id, content.receipt_wanted, mac_of(stanza), by=mark_of(peer), once=sender)
+    _hand_over(at, id_, seen, content.body)
     copy_sent(at, peer, content.body, content.origin_id or id_)
 
 
@@ -48,7 +51,7 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
         # nothing that could not be sent encrypted. Which peer it is was proved in its last session: the profile that
         # is tried next changes when somebody delays a negotiation.
         carrier = at.leg.talk(at.line.sent_on)
-        sealed_only = at.leg.authentic or (carrier is not None and carrier.letter)
+        sealed_only = at.leg.authentic or (carrier is not None and carrier.letter) or at.policy.sends_alone
         if sealed_only or (at.leg.profile is Profile.LETTER and not at.leg.plain):
             at.report("receipt-unauthenticated")
         else:
@@ -86,6 +89,9 @@ def tell(at: LegStep, message: SeenMessage, peer: str | None = None) -> None:
     code = None if message.state == OK else message.state
     if code is None and (not message.wanted or message.peer_id is None):
         return
+    if message.once:
+        answer_alone(at, message, code)
+        return
     at.owed.append(Owed(message.peer_id, code, message.by if peer is None else mark_of(peer)))
 
 
@@ -97,7 +103,7 @@ def settled(step: Step, contact: ContactPolicy, id_: str, state: str) -> LegStep
         at.report("message-forgotten")
     elif message.mac == _PLAIN:
         _tell_plainly(at, message)
-    elif at.current is None and state != OK:
+    elif at.current is None and state != OK and not message.once:
         at.error(at.leg.last_peer or step.account.near_address, message.peer_id, state)
     else:
         tell(at, message)

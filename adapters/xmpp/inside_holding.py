@@ -43,17 +43,12 @@ def is_held(at: LegStep, before: Talk | None, after: Talk | None) -> bool:
     """Whether what a stanza held counts as of a held session: by its entries before and after it was taken."""
     if before is not None and (before.active or before.closing):
         return before.held or (after is not None and after.held)
-    return demands_verified(at) if after is None else after.held
+    return at.demands_verified if after is None else after.held
 
 
 def _unlinked(at: LegStep, conversation: Conversation) -> bool:
     session = conversation.session
-    return session is not None and not session.verified and demands_verified(at)
-
-
-def demands_verified(at: LegStep) -> bool:
-    """Whether only sessions that are linked to a verified one are used."""
-    return at.policy.require_verified or at.retained.demands_verified
+    return session is not None and at.demands_verified and not at.policy.counts(session)
 
 
 def adopted(at: LegStep, talk: Talk, session: Session) -> None:
@@ -62,10 +57,13 @@ def adopted(at: LegStep, talk: Talk, session: Session) -> None:
     sent_on = at.line.sent_on
     if session.profile is Profile.LETTER or at.leg.talk(sent_on) is None or sent_on == talk.thread:
         at.line = at.line.resent()
+    letter = session.profile is Profile.LETTER
+    # Who only repeated the hashes of our secrets must not turn receipts in the clear into ones that count.
+    doubtful = at.leg.authentic and not letter and not session.proved
     at.leg = replace(
         at.leg,
-        profile=session.profile,
-        authentic=session.profile is Profile.LETTER,
+        profile=at.leg.profile if doubtful else session.profile,
+        authentic=letter or doubtful,
         last_peer=talk.peer,
         wanted=False,
         plain=False,

@@ -44,14 +44,20 @@ class Strength:
     hybrid: bool
     key: bool
     letter: bool
+    bound: bool = False
+    """Whether its string was one that somebody between cannot try out (decision 0089)."""
+    rekeys: bool = False
 
     def lost(self, now: "Strength") -> bool:
         """Whether less is there now."""
-        return (self.hybrid, self.key, self.letter) > (
-            self.hybrid and now.hybrid,
-            self.key and now.key,
-            self.letter and now.letter,
+        lacks = (
+            self.hybrid and not now.hybrid,
+            self.key and not now.key,
+            self.letter and not now.letter,
+            self.bound and not now.bound,
+            self.rekeys and not now.rekeys,
         )
+        return any(lacks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +133,9 @@ def weaker(records: Records, contact: str, mark: str, session: Session, *, key: 
     """Whether the session with that resource lacks what the one before had; remembers what it has."""
     strengths = records.get(f"strength/{contact}", Strengths) or Strengths()
     before = next((s for s in strengths.known if s.mark == mark), None)
-    letter = session.profile.value == "letter"
-    now = Strength(mark, session.agreed.hybrid, key, letter)
+    agreed, letter = session.agreed, session.profile.value == "letter"
+    bound = agreed.sas_bound or agreed.three_message  # there is no string then, and a key was shown
+    now = Strength(mark, agreed.hybrid, key, letter, bound, rekeys=session.rekeying is not None)
     if now != before:
         others = tuple(s for s in strengths.known if s.mark != mark)[1 - MAX_STRENGTHS :]
         records.put(f"strength/{contact}", replace(strengths, known=(*others, now)))

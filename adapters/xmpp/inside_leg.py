@@ -138,6 +138,11 @@ class LegStep:
         return self._terms
 
     @property
+    def demands_verified(self) -> bool:
+        """Whether only sessions that are linked to a verified one are used."""
+        return self.policy.require_verified or self.retained.demands_verified
+
+    @property
     def judge(self) -> Judge:
         """Whether a key that the user's client proved to hold will do."""
         return judge_for(self.policy, self.step.account.near_address, self.step.now_ms())
@@ -148,8 +153,8 @@ class LegStep:
         """All stanzas of a contact keep their order."""
         return f"contact/{self.contact.id}"
 
-    def reply(self, thread: str, peer: str, replies: tuple[Reply, ...]) -> None:
-        """Send what a conversation wants sent."""
+    def reply(self, thread: str, peer: str, replies: tuple[Reply, ...], trace: int | None = None) -> None:
+        """Send what a conversation wants sent. `trace`: the message that is in the negotiation's last stanza."""
         for reply in replies:
             stanza_id = f"s-{self.step.draw('stanza-id', 8).hex()}"
             if reply.kind is Kind.ENCRYPTED:
@@ -164,7 +169,7 @@ class LegStep:
             }
             if reply.kind is Kind.ERROR:
                 values["kind"] = Code(v="error")
-            self.step.carry(NEGOTIATE, values, lane=self.lane)
+            self.step.carry(NEGOTIATE, values, lane=self.lane, trace=trace)
 
     def encrypted(self, thread: str, peer: str, stanza_id: str, content: bytes, trace: int | None = None) -> None:
         """Send encrypted content."""

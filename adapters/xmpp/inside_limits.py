@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_state import MAX_HALF_OPEN_IN_ACCOUNT, Leg, mark_of
 from adapters.xmpp.names import NS_DATA_FORM, NS_FEATURE_NEG, Resources
+from crypto.esession.conversation import Conversation
+from crypto.esession.names import GROUP_KEYS
+from crypto.esession.rekeying_state import Rekeying
 from crypto.xml import Element
 
 _ONE = 1000
@@ -78,6 +81,50 @@ def may_answer(at: LegStep, stanza: Element, peer: str) -> bool:
     return False
 
 
+def rekeys_too_often(at: LegStep, before: Conversation | None, after: Conversation | None, peer: str) -> bool:
+    """Whether a `<key/>` came that the peer may not have: each costs an exponentiation.
+
+    One in sixteen stanzas is free, and the first twenty, which is more than any sensible client wants; those beyond
+    are paid for as requests are (docs/decisions/0090).
+    """
+    known, state = _rekeying(before), _rekeying(after)
+    if known is None or state is None or state.received == known.received or 16 * (state.received - 20) <= state.total:
+        return False
+    pace = at.step.records.get("pace", Pace) or Pace()
+    paid = pace.used(at.step.now_ms(), known=_known(at, peer))
+    if paid is None:
+        at.report("rekey-too-many")
+        return True
+    at.step.records.put("pace", paid)
+    return False
+
+
+def _rekeying(conversation: Conversation | None) -> Rekeying | None:
+    session = None if conversation is None else conversation.session
+    return None if session is None else session.rekeying
+
+
+def may_open(at: LegStep, stanza: Element, peer: str) -> bool:
+    """Whether a stanza may be tried that costs an exponentiation before it proves anything (XEP-0187).
+
+    Only those that were in vain are counted, by `wasted`: who proves the user's key may send as many as there are.
+    """
+    pace = at.step.records.get("pace", Pace) or Pace()
+    if pace.used(at.step.now_ms(), known=_known(at, peer)) is not None:
+        return True
+    at.report("offline-too-many")
+    at.error(peer, stanza.attribute("id"), "busy")
+    return False
+
+
+def wasted(at: LegStep, peer: str) -> None:
+    """An exponentiation was spent on somebody who proved nothing."""
+    pace = at.step.records.get("pace", Pace) or Pace()
+    after = pace.used(at.step.now_ms(), known=_known(at, peer))
+    if after is not None:
+        at.step.records.put("pace", after)
+
+
 def _known(at: LegStep, peer: str) -> str | None:
     """The mark of a resource whose presence is known, or with which there is a session."""
     resources = at.step.records.get("resources", Resources)
@@ -90,7 +137,7 @@ def _answers(stanza: Element) -> int:
     feature = stanza.child(NS_FEATURE_NEG, "feature")
     x = None if feature is None else feature.child(NS_DATA_FORM, "x")
     named = () if x is None else tuple(e.attribute("var") for e in x.elements)
-    return 2 if "dhkeys" in named else 1
+    return 2 if "dhkeys" in named or GROUP_KEYS in named else 1
 
 
 def _half_open(at: LegStep) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_limits import may_open, wasted
 from adapters.xmpp.names import RESOURCE, address_of
 from adapters.xmpp.pep.names import OPTIONS, PUBKEY, PUBLISH, RETRACT
 from bridge.wire.values import Code, Opaque, Public
@@ -34,6 +35,8 @@ KEY_LIFETIME_MS = 30 * DAY_MS
 MAX_INCOMING = 4
 ITEM = "current"
 _NO_THREAD = "offline"
+_DEAR = frozenset({OfflineFlaw.UNPROVED, OfflineFlaw.CONTENT})
+"""What is found out by computing only (decision 0097)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +174,22 @@ def receive_offline(at: LegStep, stanza: Element, peer: str, policy: OfflinePoli
     shelf = at.step.records.get(_shelf(at), Shelf) or Shelf()
     resource = (stanza.attribute("to") or "").partition("/")[2]
     now = at.step.now_ms()
+    if not may_open(at, stanza, peer):
+        return None
     try:
         assert x is not None
         introduction = introduced(x, shelf, now_ms=now, resource=resource)
         if introduction.identity not in policy.trusted:
+            wasted(at, peer)
             at.report("offline-key-unknown")
             at.error(peer, stanza.attribute("id"), "not-verified")
             return None
+        if policy.offer.require_hybrid and introduction.way.suite.kem is None:
+            raise OfflineRefusal(OfflineFlaw.UNACCEPTABLE)
         found = taken(introduction, shelf, stanza, now_ms=now)
     except OfflineRefusal as refusal:
+        if refusal.flaw in _DEAR:
+            wasted(at, peer)
         _refused(at, stanza, peer, refusal.flaw)
         return None
     at.report("offline-taken")

@@ -15,6 +15,7 @@ from crypto.esession.identities import Identity, PublicIdentity
 from crypto.esession.key_values import SignAlgorithm
 from crypto.esession.passwords import password_octets
 from crypto.esession.rekeying_state import RekeyPolicy
+from crypto.esession.session import Session
 from crypto.esession.suite import CIPHERS, GROUPS, HASHES
 from crypto.esession.terms import DEFAULT_GROUPS, Terms
 from crypto.esession.vouching import Vouchers, pinned
@@ -57,9 +58,13 @@ class SessionPolicy:
     rekey: RekeyPolicy = field(default_factory=lambda: _REKEY)
     three_message: bool = False
     one_shot: bool = False
+    sends_alone: bool = False
+    """Whether messages for the user are sealed alone too, instead of in a session."""
     shield: str = "responder"
     offline: bool = False
     require_verified: bool = False
+    weak_string: str = "accept"
+    """`refuse`: a session whose string somebody between can try out (decision 0089) never counts as verified."""
     tells_strength: bool = False
     """Whether the user is told which sessions hold against a quantum computer."""
     closed: bool = False
@@ -75,6 +80,10 @@ class SessionPolicy:
         """Whether a key that nobody vouches for is refused: something is pinned, and a key must be shown."""
         some = self.vouchers.fingerprints or self.vouchers.authorities or self.vouchers.openpgp
         return bool(some) and "none" not in self.public_keys
+
+    def counts(self, session: Session) -> bool:
+        """Whether the session counts as verified."""
+        return session.verified and not (session.weak_string and self.weak_string == "refuse")
 
     def terms(
         self, require: Assurance, identities: tuple[Identity, ...] = (), known: tuple[PublicIdentity, ...] = ()
@@ -113,16 +122,24 @@ def policy_of(contact: ContactPolicy) -> SessionPolicy:
     """The settings of a contact; `CLOSED` when they cannot be read."""
     if not contact.options:
         return _NONE
+    known = _READ.get(contact.alias)
+    if known is not None and known[0] is contact.options:
+        return known[1]
     try:
-        return read_policy(contact.options)
+        policy = read_policy(contact.options)
     except MalformedPolicy:
-        return CLOSED
+        policy = CLOSED
+    if len(_READ) >= _MOST_READ:
+        _READ.pop(next(iter(_READ)))
+    _READ[contact.alias] = contact.options, policy
+    return policy
 
 
 _NONE = SessionPolicy()
-
-
 CLOSED = SessionPolicy(closed=True)
+_MOST_READ = 4096
+_READ: dict[str, tuple[Mapping[str, str], SessionPolicy]] = {}
+"""What was read of the very same texts: certificates are not parsed for every stanza. New settings replace old ones."""
 
 
 def read_policy(options: Mapping[str, str]) -> SessionPolicy:
@@ -140,7 +157,8 @@ def read_policy(options: Mapping[str, str]) -> SessionPolicy:
 
 def _read(options: Mapping[str, str]) -> SessionPolicy:
     vouchers = _vouchers(options)
-    asked = vouchers.fingerprints or vouchers.authorities or vouchers.openpgp
+    three_message = _one(options, "three-message", ("no", "yes")) == "yes"
+    one_shot = _one(options, "one-shot", ("no", "yes", "send"))
     stanzas = _words(options, "stanzas", STANZAS, STANZAS)
     messages = _number(options, "rekey-messages", REKEY_STANZAS)
     minutes = _number(options, "rekey-minutes", REKEY_MINUTES)
@@ -151,18 +169,27 @@ def _read(options: Mapping[str, str]) -> SessionPolicy:
         stanzas=tuple(dict.fromkeys(("message", *stanzas))),
         post_quantum=_one(options, "post-quantum", ("prefer", "require", "off")),
         password=password_octets(options["password"]) if "password" in options else None,
-        public_keys=_words(options, "public-keys", METHODS, ("key", "hash") if asked else ("none",)),
+        public_keys=_words(options, "public-keys", METHODS, _usual_keys(vouchers, three_message or one_shot != "no")),
         own_key=_one(options, "own-key", ("none", "hash", "key")),
         vouchers=vouchers,
         dsa=_one(options, "dsa", ("no", "yes")) == "yes",
         rekey=RekeyPolicy(stanzas=messages or _MOST, interval_ms=(minutes or _MOST) * 60_000),
-        three_message=_one(options, "three-message", ("no", "yes")) == "yes",
-        one_shot=_one(options, "one-shot", ("no", "yes")) == "yes",
+        three_message=three_message,
+        one_shot=one_shot != "no",
+        sends_alone=one_shot == "send",
         shield=_one(options, "shield", ("responder", "initiator")),
         offline=_one(options, "offline", ("no", "yes")) == "yes",
         require_verified=_one(options, "require-verified", ("no", "yes")) == "yes",
+        weak_string=_one(options, "weak-string", ("accept", "refuse")),
         tells_strength="post-quantum" in options,
     )
+
+
+def _usual_keys(vouchers: Vouchers, short: bool) -> tuple[str, ...]:
+    """What is asked for unless the operator says: a key, where one is configured; one or none, where some need it."""
+    if vouchers.fingerprints or vouchers.authorities or vouchers.openpgp:
+        return ("key", "hash")
+    return METHODS if short else ("none",)
 
 
 def _vouchers(options: Mapping[str, str]) -> Vouchers:

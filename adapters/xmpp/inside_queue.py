@@ -209,6 +209,26 @@ def _flush_plain(at: LegStep) -> None:
     at.line = replace(at.line, sent=number)
 
 
+# ---------------------------------------------------------------- one message by itself
+def queued_at(at: LegStep) -> tuple[int, Queued | None]:
+    """The next message that waits, and its place."""
+    for number in range(at.line.sent, at.line.next):
+        entry = at.step.records.get(_name(at, number), Queued)
+        if entry is not None and not entry.plain:
+            return number, entry
+    return at.line.next, None
+
+
+def sent_alone(at: LegStep, number: int) -> None:
+    """The message of that place went out sealed alone: its receipt is awaited."""
+    line, entry = at.line, at.step.records.get(_name(at, number), Queued)
+    if entry is None or number < line.sent:  # it went another way meanwhile
+        return
+    at.step.trace(entry.position, "sealed")
+    since = line.waiting_since_ms or at.step.now_ms()
+    at.line = replace(line, sent=number + 1, sent_on=None, waiting_since_ms=since)
+
+
 # ---------------------------------------------------------------- what comes back
 def acknowledged(at: LegStep, stanza_id: str) -> bool:
     """A receipt came for the message of that stanza id; False when no such message waits."""

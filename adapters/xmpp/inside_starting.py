@@ -5,6 +5,7 @@ from dataclasses import replace
 from adapters.xmpp.inside_away import send_away
 from adapters.xmpp.inside_holding import judged, tell_held
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_once import send_alone, sends_alone
 from adapters.xmpp.inside_queue import flush
 from adapters.xmpp.inside_state import (
     FURTHER_MS,
@@ -44,15 +45,26 @@ def proceed(at: LegStep) -> None:
     elif to is None:
         _tell_waiting(at, resources)
     elif at.step.now_ms() >= leg.start_at_ms:
-        start_with(at, to, leg.profile, 0)
+        if sends_alone(at) and at.line.sent < at.line.next:
+            send_alone(at, to)
+        else:
+            start_with(at, to, leg.profile, 0)
 
 
-def start_with(at: LegStep, peer: str, profile: Profile | None, attempt: int, *, further: bool = False) -> None:
-    """Ask a resource for a session."""
+def start_with(
+    at: LegStep,
+    peer: str,
+    profile: Profile | None,
+    attempt: int,
+    *,
+    further: bool = False,
+    three_message: bool | None = None,
+) -> None:
+    """Ask a resource for a session. `three_message`: None means as the policy says."""
     if at.policy.closed:
         return
     thread = at.step.draw("thread", 16).hex()
-    outcome = initiate(thread, at.terms, at.step.draw, profile=profile, attempt=attempt)
+    outcome = initiate(thread, at.terms, at.step.draw, profile=profile, attempt=attempt, three_message=three_message)
     assert outcome.conversation is not None
     at.keep(outcome.conversation)
     talk = replace(talk_for(at, outcome.conversation, peer), ours=True, further=further)
@@ -81,15 +93,16 @@ def _tell_waiting(at: LegStep, resources: Resources | None) -> None:
 # ---------------------------------------------------------------- further resources
 def _ask_further(at: LegStep) -> None:
     """Somebody wrote, and another client of the user's could show it too: ask it for a session, one at a time."""
-    now, leg = at.step.now_ms(), at.leg
-    busy = [t for t in leg.talks if not t.closing]
+    leg, resources = at.leg, at.step.records.get("resources", Resources)
+    met = {t.peer for t in leg.talks}
+    unmet = [jid for jid, able in (resources.available if resources else ()) if able and jid not in met]
+    if not unmet:
+        return
+    now, busy = at.step.now_ms(), [t for t in leg.talks if not t.closing]
     if now < leg.further_at_ms or leg.negotiating is not None or len(busy) >= MAX_ASKED:
         return
-    resources = at.step.records.get("resources", Resources)
-    able = [jid for jid, esession in (resources.available if resources else ()) if esession]
-    met = {t.peer for t in leg.talks}
     shy = {mark for mark, _, until_ms in leg.shy if now < until_ms}
-    to = next((jid for jid in able if jid not in met and mark_of(jid) not in shy), None)
+    to = next((jid for jid in unmet if mark_of(jid) not in shy), None)
     if to is not None:
         at.leg = replace(leg, further_at_ms=now + FURTHER_MS)
         start_with(at, to, None, 0, further=True)

@@ -65,6 +65,16 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """What the user is to be told in the next session: a receipt, or with a code a refusal."""
+
+    id: str | None
+    code: str | None = None
+    to: str = ""
+    """Mark of the resource that wrote it; empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Talk:
     """One session or negotiation."""
 
@@ -90,16 +100,15 @@ class Talk:
     """Thread of the negotiation with the same resource that both sides had begun at once."""
     superseded: bool = False
     """It gave way to its rival: still read, not sent in."""
+    debt: Owed | None = None
+    """It is no session but one stanza sealed alone, which tells this."""
+    number: int = 0
+    """It is one stanza sealed alone: the message of that place in the queue."""
 
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """What the user is to be told in the next session: a receipt, or with a code a refusal."""
-
-    id: str | None
-    code: str | None = None
-    to: str = ""
-    """Mark of the resource that wrote it; empty: any."""
+    @property
+    def alone(self) -> bool:
+        """Whether it is one stanza of ours, and not to become a session."""
+        return self.debt is not None or self.number > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +197,10 @@ class Leg:
 
     def talk(self, thread: str | None) -> Talk | None:
         """The session or negotiation of that thread."""
-        return next((t for t in self.talks if t.thread == thread), None)
+        for talk in self.talks:  # no generator: several times for each stanza
+            if talk.thread == thread:
+                return talk
+        return None
 
     def with_talk(self, talk: Talk) -> "Leg":
         """With this one as the newest, in place of an earlier one of the thread."""
@@ -235,7 +247,7 @@ class Leg:
     @property
     def negotiating(self) -> Talk | None:
         """The newest negotiation under way."""
-        return next((t for t in reversed(self.talks) if not t.active and not t.closing), None)
+        return next((t for t in reversed(self.talks) if not (t.active or t.closing or t.debt)), None)
 
     def failed(self, now_ms: int, *, least_ms: int = 0) -> "Leg":
         """A negotiation or a session came to nothing: the next start after a pause that doubles."""
@@ -278,6 +290,8 @@ class SeenMessage:
     state: str = ""
     by: str = ""
     """Mark of the resource that wrote it."""
+    once: str = ""
+    """Full JID of the resource that sealed it alone; empty: it came in a session, or in the clear."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """The operator's decisions about the sessions of one contact."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from adapters.xmpp.inside_away import tend
 from adapters.xmpp.inside_content import OK
+from adapters.xmpp.inside_ending import end_talk
 from adapters.xmpp.inside_holding import adopted, judge_again
 from adapters.xmpp.inside_identities import known_of
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_sessions import end_talk
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Talk
 from adapters.xmpp.names import bare
@@ -24,14 +26,22 @@ def shown(at: LegStep) -> Talk | None:
     return at.leg.held or at.current
 
 
-def verify(at: LegStep) -> str:
-    """The string was compared: this session and those that continue it are verified, others are held."""
+def verify(at: LegStep, *, weak_string: bool = False) -> str:
+    """The string was compared: this session and those that continue it are verified, others are held.
+
+    `weak_string`: the operator knows what a string of the XEP's own kind is worth (decision 0089).
+    """
     talk = shown(at)
     conversation = None if talk is None else at.conversation(talk.thread)
     if talk is None or conversation is None or conversation.session is None:
         return "no-session"
     if not conversation.session.sas:
         return "no-string"
+    if conversation.session.weak_string:
+        if at.policy.weak_string == "refuse":
+            return "weak-string-refused"
+        if not weak_string:
+            return "weak-string"
     conversation, retained = confirm(conversation, at.retained)
     at.keep(conversation)
     at.keep_retained(retained)
@@ -71,13 +81,37 @@ def _release(at: LegStep, talk: Talk, session: Session) -> None:
 
 
 def distrust(at: LegStep) -> str:
-    """End the sessions and forget what linked them to others: the next one counts as the first."""
+    """End the sessions and forget what linked them to others: the next one counts as the first.
+
+    All of them: somebody may have joined as another of the user's resources, to be shown copies.
+    """
     at.keep_retained(Retained())
-    current = at.current
+    _invalidate_keys(at)
     for talk in at.leg.talks:
-        if talk == current or (talk.active and talk.held):
+        if talk.active:
             end_talk(at, talk)
             if talk.refused:
                 at.leg = replace(at.leg, wanted=True)
     proceed(at)
     return OK
+
+
+DECISIONS: Mapping[str, Callable[[LegStep], str]] = MappingProxyType(
+    {
+        "verify": verify,
+        "verify-weak-string": lambda at: verify(at, weak_string=True),
+        "distrust": distrust,
+    }
+)
+
+
+def _invalidate_keys(at: LegStep) -> None:
+    """A comparison that was wrong made the key of its session the user's: no key counts any more because of one.
+
+    Those that something configured vouches for count again with their next session.
+    """
+    known = known_of(at.step.records)
+    after = Known(tuple(replace(key, validated=False) for key in known.keys))
+    if after != known:
+        at.step.records.put("known", after)
+        tend(at)

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from adapters.xmpp.inside_ending import end_talk
 from adapters.xmpp.inside_leg import ANY_TERMS, LegStep
+from adapters.xmpp.inside_limits import rekeys_too_often
 from adapters.xmpp.inside_queries import answered
 from adapters.xmpp.inside_sessions import took
 from adapters.xmpp.inside_signals import presence_taken
@@ -30,7 +32,10 @@ def receive_within(at: LegStep, stanza: Element, peer: str) -> None:
     if outcome.event is Event.REPEATED:
         at.report("stanza-repeated")
         return
+    before = at.conversation(talk.thread)
     took(at, talk.thread, outcome, stanza, peer)
+    if rekeys_too_often(at, before, outcome.conversation, peer):
+        end_talk(at, talk)
     if outcome.event is not Event.CONTENT or not outcome.content:
         return
     if talk.held:

@@ -122,6 +122,21 @@ ERRORS |= {
         "Too many encrypted sessions with your account are only half set up. Wait a minute and try again.",
     ),
 }
+ERRORS |= {
+    "not-cross-signed": Explanation(
+        "cancel",
+        "policy-violation",
+        "None of the contact's devices on the other network is signed by its owner, so your message was not passed on: "
+        "any of them could be somebody else's. Ask the contact to set up their client's digital identity "
+        "(“cross-signing”), or the gateway's operator to allow any device.",
+    ),
+    "identity-not-verified": Explanation(
+        "wait",
+        "policy-violation",
+        "The gateway's operator has not verified this contact's identity on the other network yet, so your message was "
+        "not passed on. Ask the operator to compare it with the contact, then send it again.",
+    ),
+}
 ERRORS["devices-unknown"] = ERRORS["no-sessions"]
 
 OTHER_ERROR = Explanation(
@@ -150,6 +165,25 @@ NOTICES = {
     "session-classical": "This session is encrypted, but your client cannot make keys that hold against a quantum "
     "computer: who records the session today could read it with one later.",
     "session-ended": "The encrypted session with this contact was ended. Nothing is sent unencrypted because of it.",
+}
+
+NOTICES |= {
+    "contact-identity-changed": "This contact's identity on the other network was replaced by another. If they did not "
+    "reset it, somebody may be posing as them. Messages are held in both directions until the gateway's operator "
+    "approves the new identity.",
+    "contact-identity-gone": "This contact's identity on the other network is not shown any more. Messages are held in "
+    "both directions until it is back. If the contact did not remove it, their server may be at fault.",
+    "contact-not-verified": "This contact has written, but the gateway's operator has not verified their identity on "
+    "the other network yet. What they write is held until then.",
+    "contact-device-unsigned": "A message came from a device of this contact's that its owner has not signed: it could "
+    "be somebody else's. The message is held. Ask the contact to verify that device with another of theirs.",
+    "verification-asked": "This contact wants to verify your identity on the other network by comparing emoji. Ask the "
+    "gateway's operator to take part in it; it waits for ten minutes.",
+    "verification-done": "This contact's identity on the other network was verified.",
+    "verification-cancelled": "The verification of this contact's identity on the other network was broken off from "
+    "their side.",
+    "contact-not-joined": "This contact has not accepted the gateway's invitation on the other network yet. Your "
+    "messages wait until they do.",
 }
 
 OTHER_NOTICE = "The gateway has something to tell you that this version has no words for. Ask its operator."

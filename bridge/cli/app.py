@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 trust_app = typer.Typer(name="trust", help="See and decide whom to trust.", no_args_is_help=True)
 app.add_typer(trust_app)
+matrix_app = typer.Typer(name="matrix", help="An account's own identity on Matrix.", no_args_is_help=True)
+app.add_typer(matrix_app)
 parked_app = typer.Typer(name="parked", invoke_without_command=True)
 app.add_typer(parked_app)
 
@@ -78,6 +80,8 @@ def companion(
 
     if config is None and (jid is None or password_file is None):
         raise typer.BadParameter("give -c FILE, or --jid and --password-file")
+    if config is not None and any(option is not None for option in (jid, password_file, listen, folder)):
+        raise typer.BadParameter("with -c FILE, everything else is in that file")
     raise typer.Exit(run_companion(config, jid, password_file, listen, folder))
 
 
@@ -178,22 +182,40 @@ def trust_show(
     show_trust(config, account, as_json=json)
 
 
-@trust_app.command("verify", short_help="Compare a session's string, and remember it.")
+@trust_app.command("verify", short_help="Compare a session's string or an identity, and remember it.")
 def trust_verify(
     account: AccountName,
     contact: ContactName,
     config: ConfigFile = DEFAULT_CONFIG,
     network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
-    sas: Annotated[str | None, typer.Option("--sas", help="What the other end shows; compared, not asked.")] = None,
+    sas: Annotated[
+        str | None, typer.Option("--sas", "--key", help="What the other end shows; compared, not asked.")
+    ] = None,
 ) -> None:
     """Compare a session's short authentication string with what the other end shows, and remember the result.
+
+    With `--network matrix`: compare the master key of the contact's Matrix identity.
 
     A session that is `held`, because it is not linked to an earlier one that was compared, is shown first; its messages
     flow once it is verified.
     """
     from bridge.cli.trust import verify
 
-    verify(config, account, contact, network=network, sas=sas)
+    verify(config, account, contact, network=network, shown_there=sas)
+
+
+@trust_app.command("approve", short_help="Take a contact's new identity.")
+def trust_approve(
+    account: AccountName,
+    contact: ContactName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    network: Annotated[str | None, typer.Option(help="The leg's network; the one with identities by default.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The contact's master key; compared, not asked.")] = None,
+) -> None:
+    """Take the identity that a contact shows in place of the one that was known. What was held because of it passes."""
+    from bridge.cli.trust import approve
+
+    approve(config, account, contact, network=network, shown_there=key)
 
 
 @trust_app.command("distrust", short_help="Take a verification back.")
@@ -209,10 +231,57 @@ def trust_distrust(
     distrust(config, account, contact, network=network)
 
 
+@matrix_app.command("identity", short_help="Show how an account's own identity stands.")
+def matrix_identity(account: AccountName, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = False) -> None:
+    """How the account's own identity on Matrix stands, and what is to be done about it."""
+    from bridge.cli.matrix import show_identity
+
+    show_identity(config, account, as_json=json)
+
+
+@matrix_app.command("recovery-key", short_help="Show the account's recovery key, once.")
+def matrix_recovery_key(account: AccountName, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Show the recovery key of the account's secret storage, once. Whoever has it can become this Matrix user."""
+    from bridge.cli.matrix import show_recovery_key
+
+    show_recovery_key(config, account)
+
+
+@matrix_app.command("recover", short_help="Join the identity that another client made.")
+def matrix_recover(
+    account: AccountName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="FILE", help="Read it from this file; asked for by default.")
+    ] = None,
+) -> None:
+    """Join the identity that another client made for this account, with its recovery key or security phrase."""
+    from bridge.cli.matrix import recover
+
+    recover(config, account, key_file)
+
+
+@matrix_app.command("verify", short_help="Verify a contact by comparing emoji.")
+def matrix_verify(
+    account: AccountName,
+    contact: ContactName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    to_device: Annotated[bool, typer.Option("--to-device", help="Ask the contact's devices, not in the room.")] = False,
+) -> None:
+    """Verify a contact who sits before a Matrix client: both see seven emoji, and compare them by voice or in person.
+
+    Asks the contact, or accepts what they asked for. Afterwards their identity is verified, and ours in their client.
+    """
+    from bridge.cli.verifying import verify
+
+    verify(config, account, contact, to_device=to_device)
+
+
 def main() -> None:
     """Entry point: expected failures are told in sentences, without a traceback."""
     if not output.fancy():
-        app.rich_markup_mode = trust_app.rich_markup_mode = parked_app.rich_markup_mode = None
+        app.rich_markup_mode = trust_app.rich_markup_mode = None
+        matrix_app.rich_markup_mode = parked_app.rich_markup_mode = None
     try:
         app()
     except Failure as error:

@@ -28,5 +28,6 @@ def _told(config: CompanionConfig, local: Local) -> None:
     if local.password_file is not None:
         output.line(f"  password           the one in {local.password_file}, not your server's")
     output.line(f"  certificate        SHA-256 {local.fingerprint}")
-    output.line(f"                     accept it once, or trust the file {local.certificate_file}")
+    output.line(f"                     SHA-1 {local.fingerprint_sha1}")
+    output.line(f"                     compare and accept it once, or trust the file {local.certificate_file}")
     output.line("The client then shows a contact named Lockgate. Write to it: help")

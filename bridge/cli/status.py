@@ -1,6 +1,7 @@
 """`lockgate status`: how a running gateway stands."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ STYLES = {
     "held": "yellow",
     "no": "yellow",
     "yes": "green",
+    "verified": "green",
+    "ours": "green",
+    "elsewhere": "yellow",
+    "invited": "yellow",
+    "changed": "bold red",
+    "gone": "bold red",
+    "replaced": "bold red",
+    "identity-changed": "bold red",
 }
+PEER = ("account", "contact", "network", "identity", "key", "served", "withheld", "rotated")
+OWN = ("account", "network", "state", "key", "recovery_key", "problem", "recovered")
 LEG = ("account", "contact", "network", "assurance", "state", "verified", "sas", "peer", "waiting")
 
 
@@ -40,6 +51,30 @@ def rows(entries: object, columns: Sequence[str]) -> list[list[str]]:
     return [[cell(entry.get(name)) for name in columns] for entry in entries if isinstance(entry, dict)]
 
 
+def grouped(key: object) -> str:
+    """A key for people, in groups of four."""
+    text = cell(key)
+    return " ".join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def peers(legs: object) -> list[dict[str, object]]:
+    """What is known of the contacts' identities, an entry for each leg that has such."""
+    found = [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
+    return [_peer(leg, told) for leg in found if isinstance(told := leg.get("identity"), dict)]
+
+
+def _peer(leg: Mapping[str, object], told: Mapping[str, object]) -> dict[str, object]:
+    where = {name: leg.get(name) for name in ("account", "contact", "network")}
+    devices = {name: _joined(told.get(name)) for name in ("served", "withheld")}
+    rotated = told.get("rotated_ms")
+    at = datetime.fromtimestamp(rotated // 1000, UTC).isoformat() if isinstance(rotated, int) and rotated else None
+    return {**where, "identity": told.get("state"), "key": grouped(told.get("key")), **devices, "rotated": at}
+
+
+def _joined(ids: object) -> str:
+    return " ".join(map(str, ids)) if isinstance(ids, list) else ""
+
+
 def show_status(config: Path, *, as_json: bool) -> None:
     """Ask the gateway and show its reply."""
     reply = ask(load_config(config).admin_socket, {"op": "status"})
@@ -50,6 +85,8 @@ def show_status(config: Path, *, as_json: bool) -> None:
     _lockdown(reply.get("lockdown"))
     _section("Connections", _columns(reply.get("health")), reply.get("health"))
     _section("Legs", LEG, reply.get("legs"))
+    _section("Contacts' identities", PEER, peers(reply.get("legs")))
+    _section("Accounts' own identities", OWN, reply.get("identities"))
     unloaded = reply.get("unloaded")
     if isinstance(unloaded, list) and unloaded:
         output.line(f"Not in memory until their next message: {output.safe(', '.join(map(str, unloaded)))}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.cli import output
 from bridge.cli.admin import ask
-from bridge.cli.status import STYLES, rows
+from bridge.cli.status import PEER, STYLES, grouped, peers, rows
 from bridge.config.load import load_config
 from bridge.config.models import Config
 from bridge.errors import OperatorError, Problem, WorldError
@@ -15,8 +15,15 @@ from bridge.errors import OperatorError, Problem, WorldError
 SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer")
 _REFUSALS = {
     "no-session": ("no session is active", "Wait until the user has written, then compare again."),
-    "other-session": ("the session was replaced meanwhile", "Compare the new string: lockgate trust show"),
+    "other-session": ("the session or identity was replaced meanwhile", "Compare anew: lockgate trust show"),
     "unknown": ("the enclave does not know this leg", "See: lockgate trust show"),
+    "no-identity": ("the contact has shown no identity yet", "Let the user write to the contact, then try again."),
+    "identity-changed": (
+        "the contact shows another identity than before",
+        "If it is theirs, take it first: lockgate trust approve",
+    ),
+    "nothing-to-approve": ("the contact's identity is the one that is known", "See: lockgate trust show"),
+    "unknown-decision": ("there is nothing like that to decide on this leg", "See: lockgate trust show"),
     "no-answer": ("the enclave does not answer", "See: lockgate status"),
 }
 
@@ -31,12 +38,53 @@ def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
         output.as_json(legs)
         return
     output.table([name.upper() for name in SHOWN], rows(legs, SHOWN), STYLES)
+    if identities := peers(legs):
+        output.line()
+        output.table([name.upper() for name in PEER], rows(identities, PEER), STYLES)
 
 
-def verify(config: Path, account: str, contact: str, *, network: str | None, sas: str | None) -> None:
-    """Compare the string, then tell the enclave that the leg is verified."""
+def verify(config: Path, account: str, contact: str, *, network: str | None, shown_there: str | None) -> None:
+    """Compare the string or the identity, then tell the enclave that the leg is verified."""
     loaded = load_config(config)
     leg = _leg(loaded, account, contact, network)
+    if isinstance(leg.get("identity"), dict):
+        _compare_identity(leg, shown_there)
+    else:
+        _compare_string(leg, shown_there)
+    _decide(loaded, leg, "verify")
+    output.line(f"{account}/{contact} is verified.", "green")
+
+
+def approve(config: Path, account: str, contact: str, *, network: str | None, shown_there: str | None) -> None:
+    """Take the identity that a contact shows in place of the one that is known; what was held is released."""
+    loaded = load_config(config)
+    leg = _leg(loaded, account, contact, network, changed=True)
+    told = leg.get("identity")
+    if not isinstance(told, dict):
+        found = "this leg has no identity that could change"
+        raise OperatorError(_problem("no-identity", leg, found, "It is for Matrix contacts: --network matrix"))
+    if told.get("state") != "changed":
+        raise WorldError(_problem("nothing-to-approve", leg, *_REFUSALS["nothing-to-approve"]))
+    _compare_identity(leg, shown_there)
+    _decide(loaded, leg, "approve")
+    output.line(f"The new identity of {account}/{contact} is taken. What was held is on its way.", "green")
+
+
+def _compare_identity(leg: dict[str, Any], given: str | None) -> None:
+    """Raises WorldError unless the operator says that the contact's own client shows the same key."""
+    key = leg["identity"].get("key")
+    if not isinstance(key, str):
+        raise WorldError(_problem("no-identity", leg, *_REFUSALS["no-identity"]))
+    if given is not None:
+        agreed = hmac.compare_digest("".join(given.split()).encode(), key.encode())
+    else:
+        agreed = _confirmed(f"Lockgate shows the master key:  {grouped(key)}", "Is that the contact's own?")
+    if not agreed:
+        remedy = "Somebody may be posing as the contact. Do not take it; ask them by another way."
+        raise WorldError(_problem("different", leg, "the keys differ, or were not confirmed", remedy))
+
+
+def _compare_string(leg: dict[str, Any], sas: str | None) -> None:
     shown = leg.get("sas")
     if not isinstance(shown, str):
         found = "this leg has no session with a short authentication string now"
@@ -44,8 +92,6 @@ def verify(config: Path, account: str, contact: str, *, network: str | None, sas
     if not _agreed(shown, sas):
         remedy = "Somebody may be in between. Do not verify; end the session and compare a new one."
         raise WorldError(_problem("different", leg, "the strings differ, or were not confirmed", remedy))
-    _decide(loaded, leg, "verify")
-    output.line(f"{account}/{contact} is verified.", "green")
 
 
 def distrust(config: Path, account: str, contact: str, *, network: str | None) -> None:
@@ -58,18 +104,23 @@ def distrust(config: Path, account: str, contact: str, *, network: str | None) -
 def _agreed(shown: str, given: str | None) -> bool:
     if given is not None:
         return hmac.compare_digest(given.strip().lower().encode(), shown.encode())
+    return _confirmed(f"Lockgate shows:  {output.safe(shown)}", "Does the other end show the same?")
+
+
+def _confirmed(shown: str, question: str) -> bool:
     if not sys.stdin.isatty():
-        remedy = "Give what the other end shows: --sas TEXT"
+        remedy = "Give what the other end shows: --sas TEXT, or --key TEXT for an identity"
         raise OperatorError(Problem("no-terminal", "", "there is no terminal to ask on", remedy))
-    output.line(f"Lockgate shows:  {output.safe(shown)}", "bold")
-    reply = input("Does the other end show the same? Compare by voice or in person. [y/N] ")
+    output.line(shown, "bold")
+    reply = input(f"{question} Compare by voice or in person. [y/N] ")
     return reply.strip().lower() in {"y", "yes"}
 
 
 def _decide(config: Config, leg: dict[str, Any], decision: str) -> None:
     order = {"op": "trust", "decision": decision, **{name: leg[name] for name in ("account", "contact", "network")}}
-    if decision == "verify":
-        order["sas"] = leg["sas"]
+    if decision in ("verify", "approve"):
+        compared = leg.get("identity")
+        order |= {"key": compared["key"]} if isinstance(compared, dict) else {"sas": leg["sas"]}
     code = str(ask(config.admin_socket, order).get("code", "no-reply"))
     if code != "ok":
         found, remedy = _REFUSALS.get(code, (f"the enclave answered “{output.safe(code)}”", "See: lockgate trust show"))
@@ -81,8 +132,8 @@ def _legs(config: Config) -> list[dict[str, Any]]:
     return [leg for leg in found if isinstance(leg, dict)] if isinstance(found, list) else []
 
 
-def _leg(config: Config, account: str, contact: str, network: str | None) -> dict[str, Any]:
-    """The leg meant: the named network's, else the one that has a string, else the near one."""
+def _leg(config: Config, account: str, contact: str, network: str | None, *, changed: bool = False) -> dict[str, Any]:
+    """The leg meant: the named network's, else the one that has a string (or an identity), else the near one."""
     _require_account(config, account)
     contacts = config.accounts[account].contacts
     if contact not in contacts:
@@ -92,7 +143,7 @@ def _leg(config: Config, account: str, contact: str, network: str | None) -> dic
     if network is not None and network not in networks:
         raise unknown("leg on network", network, networks)
     chosen = [leg for leg in legs if network in (None, leg.get("network"))]
-    with_string = [leg for leg in chosen if leg.get("sas")]
+    with_string = [leg for leg in chosen if leg.get("identity" if changed else "sas")]
     if not chosen:
         found = "the gateway holds no session for this contact yet"
         remedy = "Let the user write to the contact, then try again."

@@ -105,7 +105,7 @@ class ESession(Closed):
     allow_dsa: bool | None = None
     rekey: Rekey | None = None
     three_message: Literal["accept", "off"] | None = None
-    one_shot: Literal["accept", "off"] | None = None
+    one_shot: Literal["accept", "send", "off"] | None = None
     shield: Literal["initiator", "responder"] | None = None
     offline: Literal["on", "off"] | None = None
     require_verified: bool | None = None
@@ -119,11 +119,13 @@ def contradictions(settings: Mapping[str, object]) -> Iterator[tuple[str, str, s
                 found = f"“{key}” is about a public key, but public_keys: [none] lets nobody show one"
                 yield key, found, "Write public_keys: [hash, key]."
         for key in SHORT:
-            if settings.get(key) == "accept":
+            if settings.get(key) in ("accept", "send"):
                 found = f"“{key}” needs the user's public key, but public_keys: [none] lets nobody show one"
                 yield key, found, "Write public_keys: [key, hash, none]."
     if settings.get("shield") == "initiator":
-        if settings.get("own_key") not in ("key", "hash") and not any(settings.get(key) == "accept" for key in SHORT):
+        if settings.get("own_key") not in ("key", "hash") and not any(
+            settings.get(key) in ("accept", "send") for key in SHORT
+        ):
             found = "shield: initiator means three messages, for which the contact must show a key of its own"
             yield "shield", found, "Write own_key: key as well."
         if settings.get("password_file"):

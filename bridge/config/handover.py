@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from adapters.registry import BUILTIN, ENTRY, Halves
 from bridge.config.esession import ESession, options
 from bridge.config.load import Loaded
-from bridge.config.models import Account, Config
+from bridge.config.models import Account, Config, Contact
 from bridge.config.networks import NEAR_NETWORK
 from bridge.config.secrets import Secrets
 from bridge.config.wording import Path as Place
@@ -123,8 +123,12 @@ def _contact_maps(config: Config, owner: str, secrets: Secrets) -> Iterator[Cont
             address=contact.address,
             alias=alias(config, name),
             require=contact.require,
-            options=_options(contact.esession, ("accounts", owner, "contacts", name), secrets),
+            options=(*_trust(contact), *_options(contact.esession, ("accounts", owner, "contacts", name), secrets)),
         )
+
+
+def _trust(contact: Contact) -> tuple[Option, ...]:
+    return () if contact.trust is None else (Option(name="trust", value=contact.trust),)
 
 
 def _routes(config: Config, account: Account) -> Iterator[RouteMap]:

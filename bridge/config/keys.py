@@ -87,6 +87,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "accounts.*.contacts.*.address": Key("their address on the far network", 'address: "@bob:matrix.org"'),
         "accounts.*.contacts.*.require": Key("the least assurance on the far leg", "require: end-to-end"),
         "accounts.*.contacts.*.network": Key("the contact's network, when the user has several", "network: matrix"),
+        "accounts.*.contacts.*.trust": Key("which of a Matrix contact's devices are trusted", "trust: cross-signed"),
         **_esession("accounts.*"),
         **_esession("accounts.*.contacts.*"),
         "sealing": Key("how the enclave's state is sealed", "sealing: {key_file: secrets/sealing}"),

@@ -16,7 +16,7 @@ from bridge.config.base import Closed, ConfigPath, folder_of, mistake
 from bridge.config.esession import ESession
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
 from bridge.config.mxid import user_id
-from bridge.config.networks import AssuranceName, inside_half, outside_half, printable
+from bridge.config.networks import AssuranceName, TrustName, inside_half, outside_half, printable
 from bridge.config.paths import is_encodable
 from bridge.config.wording import shown
 from bridge.wire.control import MAX_ACCOUNTS
@@ -168,6 +168,7 @@ class Contact(Closed):
     address: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     require: AssuranceName = "end-to-end"
     network: str | None = None
+    trust: TrustName | None = None
     esession: ESession | None = None
 
 

@@ -17,6 +17,8 @@ from bridge.import_guard import is_inside
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
 """Best first."""
 ASSURANCES: tuple[AssuranceName, ...] = ("end-to-end", "end-to-end-no-forward-secrecy", "transport", "none")
+TrustName = Literal["cross-signed", "verified", "any-device"]
+"""Which devices of a Matrix contact are given keys; the first is the default."""
 NEAR_NETWORK = "xmpp"
 MAX_ADDRESS = 1024
 

@@ -188,6 +188,9 @@ class Relations:
         self, path: Path, contact: Group, network: str, account: Group, seen: dict[tuple[str, str], str]
     ) -> Iterator[Problem]:
         yield from self._require(path, contact, network)
+        if "trust" in contact and network != "matrix":
+            found = f"“trust” is about devices on Matrix, and the contact is on “{clipped(network)}”"
+            yield self._problem("trust", (*path, "trust"), found, "Remove it.")
         written = contact.get("address")
         if not isinstance(written, str):
             return

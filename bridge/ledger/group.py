@@ -6,6 +6,7 @@ of a busy loop (decision 0060).
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -55,6 +56,11 @@ class GroupCommit:
         self._failed: LedgerError | None = None
         self._broke = asyncio.Event()
         self._begun = 0.0
+        self._emptying = False
+
+    def empty_log(self) -> None:
+        """After the next commit nothing that was replaced or deleted is left in the write-ahead log (0105)."""
+        self._emptying = True
 
     def submit(self, run: Callable[[sqlite3.Connection], T], grows: Callable[[T], int] = _same) -> "asyncio.Future[T]":
         """Run the work in the next group; the future is done when the group is on the disk, or has failed."""
@@ -101,7 +107,7 @@ class GroupCommit:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             results = [self._attempt(work) for work in group]
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._db.execute, "COMMIT")
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._durable)
         except sqlite3.Error as error:
             trouble = ledger_error(error)
         else:
@@ -109,6 +115,14 @@ class GroupCommit:
                 self._resolve(work, result)
             return
         self._give_up(group, trouble)
+
+    def _durable(self) -> None:
+        self._db.execute("COMMIT")
+        if self._emptying:
+            self._emptying = False
+            # Committed already: a reader that is in the way only puts this off until the next time.
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _attempt(self, work: _Work) -> Any:
         """The work's result, or the exception it raised, undone alone. An error of SQLite's undoes the group."""

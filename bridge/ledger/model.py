@@ -137,7 +137,7 @@ class Ledger(Protocol):
         """Add to a counter."""
 
     async def maintain(self) -> None:
-        """Drop old traces, give free pages back."""
+        """Drop old traces, give free pages back, leave nothing that was replaced in any file (0105)."""
 
     async def close(self) -> None:
         """Finish what was asked for, then close."""

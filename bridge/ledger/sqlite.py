@@ -111,6 +111,7 @@ class SqliteLedger:
             writes.prune_traces(db, keep=KEPT_TRACES, older_than_ms=oldest, limit=PRUNED_AT_ONCE)
             writes.give_back_pages(db, PAGES_AT_ONCE)
 
+        self._group.empty_log()
         await self._group.submit(work)
 
     async def close(self) -> None:

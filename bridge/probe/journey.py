@@ -12,6 +12,7 @@ from bridge.probe.homeserver import SERVER, probe_login, probe_server, users
 from bridge.probe.hop import Hop, failed, ok, skipped, warning
 from bridge.probe.host import probe_folder, probe_ledger, probe_lockdown
 from bridge.probe.http import Homeserver
+from bridge.probe.identity import identities
 
 RUNNING = "running gateway"
 _UP = frozenset({"up"})
@@ -35,6 +36,8 @@ async def probe_all(loaded: Loaded, status: dict[str, Any] | None) -> AsyncItera
         yield ok(RUNNING, "it answers; its own connections are not tried a second time")
         for hop in _as_reported(status, "xmpp"):
             yield hop
+        for hop in identities(status):
+            yield hop
     async for hop in _matrix(loaded):
         yield hop
 
@@ -48,11 +51,24 @@ def _policy(config: Config) -> Hop:
     weak = [name for name, require in contacts if require != "end-to-end"]
     found = f"{len(contacts)} contacts of {len(config.accounts)} accounts"
     if weak:
-        listed = ", ".join(weak[:5]) + (", …" if len(weak) > 5 else "")
-        return warning("policy", f"{found}; less than end-to-end is allowed for {listed}", "Check that it is meant so.")
+        found = f"{found}; less than end-to-end is allowed for {_listed(weak)}"
+        return warning("policy", found, "Check that it is meant so.")
+    trusting = [
+        f"{name}/{contact}"
+        for name, account in config.accounts.items()
+        for contact, entry in account.contacts.items()
+        if entry.trust == "any-device"
+    ]
+    if trusting:
+        found = f"{found}; any device the homeserver lists is trusted for {_listed(trusting)}"
+        return warning("policy", found, "Leave trust out where the contact's client can cross-sign.")
     if not contacts:
         return warning("policy", f"{found}: nobody can write to anybody", "Add contacts to the accounts.")
     return ok("policy", f"{found}, all end-to-end")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _as_reported(status: dict[str, Any], network: str) -> list[Hop]:

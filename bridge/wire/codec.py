@@ -46,11 +46,22 @@ class Codec(Generic[M]):
 TO_ENCLAVE: Codec[link.Hello | link.Restore | link.Evict | link.Input | link.Committed] = Codec(link.ToEnclave)
 FROM_ENCLAVE: Codec[link.Ready | link.Restored | link.Stepped] = Codec(link.FromEnclave)
 TO_ENCLAVE_CONTROL: Codec[
-    control.EnclaveConfigure | control.EnclaveRemap | control.AskStatus | control.TrustDecision
+    control.EnclaveConfigure
+    | control.EnclaveRemap
+    | control.AskStatus
+    | control.TrustDecision
+    | control.ShowRecoveryKey
+    | control.Recover
+    | control.Verify
 ] = Codec(control.ToEnclaveControl)
-FROM_ENCLAVE_CONTROL: Codec[control.Locked | control.Configured | control.Status | control.Decided] = Codec(
-    control.FromEnclaveControl
-)
+FROM_ENCLAVE_CONTROL: Codec[
+    control.Locked
+    | control.Configured
+    | control.Status
+    | control.Decided
+    | control.RecoveryKeyShown
+    | control.VerificationTold
+] = Codec(control.FromEnclaveControl)
 TO_GATEWAY_CONTROL: Codec[
     control.GatewayServe
     | control.LinkFollows

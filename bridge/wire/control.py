@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from bridge.wire.values import AccountId, AddressText, ContactId, Name, Strict
+from bridge.wire.values import AccountId, AddressText, ContactId, Name, OpaqueId, Strict
 
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
 Sentence = Annotated[str, StringConstraints(max_length=1024)]
@@ -83,6 +83,10 @@ class AskStatus(Strict):
 
 
 SasText = Annotated[str, StringConstraints(pattern=r"^[a-z0-9 ]{1,64}$")]
+IdentityKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}$")]
+"""A public key of 32 octets, unpadded base64."""
+RecoverySecret = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+MAX_DEVICES_TOLD = 64
 
 
 class TrustDecision(Strict):
@@ -93,12 +97,51 @@ class TrustDecision(Strict):
     account: AccountId
     contact: ContactId
     network: Name
-    decision: Literal["verify", "distrust"]
+    decision: Literal["verify", "verify-weak-string", "approve", "distrust"]
+    """`verify-weak-string`: `verify`, with consent to a string that somebody between can try out."""
     sas: SasText | None = None
     """The string that was compared, where the leg has one: the decision holds for no other session."""
+    key: IdentityKey | None = None
+    """The identity that was compared, where the leg has one: the decision holds for no other."""
 
 
-ToEnclaveControl = Annotated[EnclaveConfigure | EnclaveRemap | AskStatus | TrustDecision, Field(discriminator="t")]
+class ShowRecoveryKey(Strict):
+    """The operator wants the recovery key of an account's own identity, which is shown once."""
+
+    t: Literal["show-recovery-key"] = "show-recovery-key"
+    nonce: int = Field(ge=0, lt=1 << 53)
+    account: AccountId
+    network: Name
+
+
+class Recover(Strict):
+    """Join the identity that the account has on a network already. Answered by Decided."""
+
+    t: Literal["recover"] = "recover"
+    nonce: int = Field(ge=0, lt=1 << 53)
+    account: AccountId
+    network: Name
+    secret: RecoverySecret = Field(repr=False)
+    """Its recovery key or passphrase."""
+
+
+class Verify(Strict):
+    """The operator takes part in the verification of a contact (adapters.inside_api.Verifying)."""
+
+    t: Literal["verify"] = "verify"
+    nonce: int = Field(ge=0, lt=1 << 53)
+    account: AccountId
+    contact: ContactId
+    network: Name
+    action: Literal["begin", "begin-to-device", "show", "match", "differ", "cancel"]
+    compared: SasText | None = None
+    """The numbers that were shown: the decision holds for no other verification."""
+
+
+ToEnclaveControl = Annotated[
+    EnclaveConfigure | EnclaveRemap | AskStatus | TrustDecision | ShowRecoveryKey | Recover | Verify,
+    Field(discriminator="t"),
+]
 
 
 # ---------------------------------------------------------------- enclave -> supervisor
@@ -124,6 +167,28 @@ class Configured(Strict):
     t: Literal["configured"] = "configured"
 
 
+class PeerIdentity(Strict):
+    """The identity of a contact (adapters.inside_api.PeerIdentity)."""
+
+    state: Literal["none", "pinned", "verified", "changed", "gone"]
+    key: IdentityKey | None
+    served: tuple[OpaqueId, ...] = Field(max_length=MAX_DEVICES_TOLD)
+    withheld: tuple[OpaqueId, ...] = Field(max_length=MAX_DEVICES_TOLD)
+    rotated_ms: int = Field(ge=0)
+
+
+class OwnIdentity(Strict):
+    """The account's own identity on a network (adapters.inside_api.OwnIdentity)."""
+
+    account: AccountId
+    network: Name
+    state: Literal["none", "preparing", "ours", "elsewhere", "replaced"]
+    key: IdentityKey | None
+    recovery_key: Literal["none", "to-show", "shown"]
+    problem: Name | None
+    recovered: Name | None
+
+
 class Leg(Strict):
     """One leg to one contact (adapters.inside_api.LegStatus)."""
 
@@ -134,8 +199,10 @@ class Leg(Strict):
     state: Name
     verified: bool
     sas: SasText | None
+    sas_bound: bool = False
     peer: AddressText | None
     waiting: int = Field(ge=0)
+    identity: PeerIdentity | None = None
 
 
 class Counter(Strict):
@@ -153,17 +220,45 @@ class Status(Strict):
     legs: tuple[Leg, ...]
     counters: tuple[Counter, ...]
     unloaded: tuple[AccountId, ...]
+    identities: tuple[OwnIdentity, ...] = ()
 
 
 class Decided(Strict):
-    """Answer to TrustDecision: `ok`, or why not."""
+    """Answer to TrustDecision and Recover: `ok`, or why not; `started` when what comes of it is told by the status."""
 
     t: Literal["decided"] = "decided"
     nonce: int
     code: Name
 
 
-FromEnclaveControl = Annotated[Locked | Configured | Status | Decided, Field(discriminator="t")]
+class RecoveryKeyShown(Strict):
+    """Answer to ShowRecoveryKey. The key goes to the operator, and nowhere else."""
+
+    t: Literal["recovery-key-shown"] = "recovery-key-shown"
+    nonce: int
+    code: Name
+    key: Annotated[str, StringConstraints(pattern=r"^[1-9A-HJ-NP-Za-km-z ]{1,128}$")] | None = Field(
+        default=None, repr=False
+    )
+
+
+class VerificationTold(Strict):
+    """Answer to Verify: how the verification stands (adapters.inside_api.Shown). `cancelled`: why, or `ok`."""
+
+    t: Literal["verification-told"] = "verification-told"
+    nonce: int
+    code: Name
+    state: Name
+    way: Name
+    emoji: tuple[Annotated[int, Field(ge=0, lt=64)], ...] = Field(default=(), max_length=7, repr=False)
+    decimal: tuple[Annotated[int, Field(ge=1000, lt=9192)], ...] = Field(default=(), max_length=3, repr=False)
+    cancelled: Name = "ok"
+    by_us: bool = False
+
+
+FromEnclaveControl = Annotated[
+    Locked | Configured | Status | Decided | RecoveryKeyShown | VerificationTold, Field(discriminator="t")
+]
 
 
 # ---------------------------------------------------------------- supervisor -> gateway

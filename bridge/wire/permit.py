@@ -56,12 +56,23 @@ PERMITTED: Mapping[tuple[Channel, Phase], Permits] = MappingProxyType(
         (Channel.GATEWAY_FROM_ENCLAVE, Phase.OPEN): _stay(Phase.OPEN, link.Restored, link.Stepped),
         (Channel.ENCLAVE_FROM_SUPERVISOR, Phase.FRESH): {control.EnclaveConfigure: Phase.OPEN},
         (Channel.ENCLAVE_FROM_SUPERVISOR, Phase.OPEN): _stay(
-            Phase.OPEN, control.EnclaveRemap, control.AskStatus, control.TrustDecision
+            Phase.OPEN,
+            control.EnclaveRemap,
+            control.AskStatus,
+            control.TrustDecision,
+            control.ShowRecoveryKey,
+            control.Recover,
+            control.Verify,
         ),
         (Channel.SUPERVISOR_FROM_ENCLAVE, Phase.FRESH): {control.Locked: Phase.LOCKED},
         (Channel.SUPERVISOR_FROM_ENCLAVE, Phase.LOCKED): {control.Configured: Phase.OPEN},
         (Channel.SUPERVISOR_FROM_ENCLAVE, Phase.OPEN): _stay(
-            Phase.OPEN, control.Configured, control.Status, control.Decided
+            Phase.OPEN,
+            control.Configured,
+            control.Status,
+            control.Decided,
+            control.RecoveryKeyShown,
+            control.VerificationTold,
         ),
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.FRESH): {control.GatewayServe: Phase.OPEN},
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.OPEN): {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from adapters.inside_api import AccountPolicy, LegStatus
+from adapters.inside_api import AccountPolicy, Identified, LegStatus, OwnIdentity
 from bridge.wire.link import Input, Report, Stepped
 from crypto.enclave.run import HalfStep, Halves, Run
 from crypto.enclave.vault import MAX_CHANGES, MAX_STATE, Scope, Vault
@@ -110,3 +110,14 @@ class Account:
             for network in self.networks()
             for leg in self.halves[network].status(Scope(self.vault, f"{network}/"), self.policy)
         ]
+
+    def identities(self) -> list[OwnIdentity]:
+        """The account's own identities, on networks that have such."""
+        return [
+            half.own_identity(Scope(self.vault, f"{network}/"), self.policy)
+            for network, half in self._halves()
+            if network in self.policy.far_addresses and isinstance(half, Identified)
+        ]
+
+    def _halves(self) -> list[tuple[str, object]]:
+        return [(network, self.halves[network]) for network in self.networks()]

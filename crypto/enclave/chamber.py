@@ -1,10 +1,18 @@
 """The chamber: all accounts in memory, and what each permitted request does. No I/O: frames in, frames out."""
 
 import hmac
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 
-from adapters.inside_api import AccountPolicy, ContactPolicy
+from adapters.inside_api import (
+    AccountPolicy,
+    ContactPolicy,
+    Identified,
+    LegStatus,
+    PeerIdentity,
+    Shown,
+    Verifying,
+)
 from bridge.wire import control, link
 from bridge.wire.link import Restored, SealedRecord, Stepped
 from crypto.enclave.account import Account
@@ -54,12 +62,23 @@ def _options(options: Sequence[control.Option]) -> dict[str, str]:
 
 
 def _compared(account: Account, decision: control.TrustDecision) -> bool:
-    """Whether the session that stands now is the one whose string the operator compared."""
-    if decision.decision != "verify":
+    """Whether the session or the identity that stands now is the one whose string the operator compared."""
+    if decision.decision == "distrust":
         return True
+    leg = _leg(account, decision)
+    if leg is None or (leg.sas is None and leg.identity is None):
+        return True  # the half has nothing to compare
+    shown, compared = (leg.sas, decision.sas) if leg.identity is None else (leg.identity.key, decision.key)
+    return shown is None or (compared is not None and hmac.compare_digest(shown, compared))
+
+
+def _leg(account: Account, decision: control.TrustDecision) -> LegStatus | None:
     at = (decision.contact, decision.network)
-    strings = [leg.sas for leg in account.status() if (leg.contact, leg.network) == at and leg.sas is not None]
-    return not strings or (decision.sas is not None and hmac.compare_digest(strings[0], decision.sas))
+    return next((leg for leg in account.status() if (leg.contact, leg.network) == at), None)
+
+
+def _told(identity: PeerIdentity | None) -> control.PeerIdentity | None:
+    return None if identity is None else control.PeerIdentity.model_validate(asdict(identity))
 
 
 @dataclass(slots=True)
@@ -207,6 +226,57 @@ class Chamber:
         stepped = self._emitted(account, account.order(decision.network, order))
         return stepped.refused or codes[0], [stepped]
 
+    def show_recovery_key(self, order: control.ShowRecoveryKey) -> tuple[str, str | None, list[Stepped]]:
+        """The recovery key of an account's own identity, with a code and the step that marks it as shown."""
+        shown: list[tuple[str, str | None]] = []
+
+        def act(half: Identified, step: HalfStep) -> None:
+            shown.append(half.recovery_key(step))
+
+        code, steps = self._identified(order.account, order.network, act)
+        return (code, None, steps) if code != "ok" else (*shown[0], steps)
+
+    def recover(self, order: control.Recover) -> tuple[str, list[Stepped]]:
+        """Join the identity that an account has already: a code, and the step it caused."""
+        codes: list[str] = []
+
+        def act(half: Identified, step: HalfStep) -> None:
+            codes.append(half.recover(step, order.secret))
+
+        code, steps = self._identified(order.account, order.network, act)
+        return (code if code != "ok" else codes[0]), steps
+
+    def _identified(
+        self, account_id: str, network: str, act: Callable[[Identified, HalfStep], None]
+    ) -> tuple[str, list[Stepped]]:
+        """One step of a half whose network has identities; a code other than `ok` when there is none."""
+        account = self.accounts.get(account_id)
+        if account is None:
+            return "unknown-account", []
+        half: object = self.halves.get(network)
+        if network not in account.policy.far_addresses or not isinstance(half, Identified):
+            return "unknown-network", []
+        stepped = self._emitted(account, account.order(network, lambda step: act(half, step)))
+        return stepped.refused or "ok", [stepped]
+
+    def verify(self, order: control.Verify) -> tuple[control.VerificationTold, list[Stepped]]:
+        """The operator's part in the verification of a contact: how it stands then, and the step it caused."""
+        account = self.accounts.get(order.account)
+        contact = account.policy.contact_by_id(order.contact) if account else None
+        half: object = self.halves.get(order.network)
+        if account is None or contact is None or contact.network != order.network or not isinstance(half, Verifying):
+            code = "unknown-account" if account is None else "unknown-contact"
+            return control.VerificationTold(nonce=order.nonce, code=code, state="none", way="none"), []
+        told: list[tuple[str, Shown]] = []
+
+        def act(step: HalfStep) -> None:
+            told.append(half.verification(step, contact, order.action, order.compared))
+
+        stepped = self._emitted(account, account.order(order.network, act))
+        code, shown = (stepped.refused, Shown("none")) if stepped.refused is not None else told[0]
+        values = {**asdict(shown), "cancelled": shown.code, "nonce": order.nonce, "code": code}
+        return control.VerificationTold.model_validate(values), [stepped]
+
     def status(self, nonce: int) -> control.Status:
         """How all loaded legs stand."""
         totals: dict[str, int] = {}
@@ -224,12 +294,19 @@ class Chamber:
                     state=leg.state,
                     verified=leg.verified,
                     sas=leg.sas,
+                    sas_bound=leg.sas_bound,
                     peer=leg.peer,
                     waiting=leg.waiting,
+                    identity=_told(leg.identity),
                 )
                 for account in self.accounts.values()
                 for leg in account.status()
             ),
             counters=tuple(control.Counter(code=code, count=count) for code, count in sorted(totals.items())),
             unloaded=tuple(sorted(self.maps.keys() - self.accounts.keys())),
+            identities=tuple(
+                control.OwnIdentity.model_validate({**asdict(own), "account": account.policy.id})
+                for account in self.accounts.values()
+                for own in account.identities()
+            ),
         )

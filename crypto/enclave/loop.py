@@ -27,6 +27,24 @@ class Ended(Exception):
     """The other end of a channel is gone."""
 
 
+Word = (
+    control.Locked
+    | control.Configured
+    | control.Status
+    | control.Decided
+    | control.RecoveryKeyShown
+    | control.VerificationTold
+)
+Order = (
+    control.EnclaveRemap
+    | control.AskStatus
+    | control.TrustDecision
+    | control.ShowRecoveryKey
+    | control.Recover
+    | control.Verify
+)
+
+
 class Pipe:
     """One channel: a descriptor with its deframer and warden."""
 
@@ -60,7 +78,7 @@ class Loop:
         self._host = host
         self._chamber: Chamber | None = None
 
-    def say(self, word: control.Locked | control.Configured | control.Status | control.Decided) -> None:
+    def say(self, word: Word) -> None:
         """Tell the supervisor."""
         self._control.write(FROM_ENCLAVE_CONTROL.encode(word))
 
@@ -100,7 +118,7 @@ class Loop:
                 case _ if self._chamber is not None:
                     self._obey(self._chamber, order)
 
-    def _obey(self, chamber: Chamber, order: control.EnclaveRemap | control.AskStatus | control.TrustDecision) -> None:
+    def _obey(self, chamber: Chamber, order: Order) -> None:
         match order:
             case control.EnclaveRemap():
                 self._emit(chamber.remap(order.accounts))
@@ -111,6 +129,18 @@ class Loop:
                 code, steps = chamber.decide(order)
                 self._emit(steps)
                 self.say(control.Decided(nonce=order.nonce, code=code))
+            case control.ShowRecoveryKey():
+                code, key, steps = chamber.show_recovery_key(order)
+                self._emit(steps)
+                self.say(control.RecoveryKeyShown(nonce=order.nonce, code=code, key=key))
+            case control.Recover():
+                code, steps = chamber.recover(order)
+                self._emit(steps)
+                self.say(control.Decided(nonce=order.nonce, code=code))
+            case control.Verify():
+                told, steps = chamber.verify(order)
+                self._emit(steps)
+                self.say(told)
 
     def _read_link(self, chamber: Chamber) -> None:
         for payload in self._link.read():

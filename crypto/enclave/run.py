@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, InsideHalf
+from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, InsideHalf, Noticing
 from bridge.wire.link import Carry, Report, Trace, WakeAt
 from bridge.wire.values import Value
 from crypto.enclave.vault import Scope, Vault
@@ -195,6 +195,18 @@ class HalfStep:
         if self._permitted(policy):
             across = self.run.half_step(self.run.other(self.half.network, policy))
             across.half.signalled(across, policy, signal)
+
+    def notify(self, contact: str, code: str) -> None:
+        """Have the near half tell the user. Of a near half without words for that, only the count stays."""
+        self.report(f"told-{code}"[:48], contact)
+        self.run.across(lambda: self._notify(contact, code))
+
+    def _notify(self, contact: str, code: str) -> None:
+        policy = self.run.contact(contact)
+        near = self.run.half_step(self.run.account.near_network)
+        half: object = near.half
+        if isinstance(half, Noticing):
+            half.noticed(near, policy, code)
 
     def delivered(self, contact: str, message_id: str) -> None:
         """The half on the other side may tell the sender."""

@@ -51,12 +51,24 @@ def taken(state: Offered, x: Element, own: Terms) -> Taken:
     nonce = _require_nonces(response, state.nonce)
     pair = next(p for p in state.pairs if str(p.group) == agreement.suite.group)
     public = _require_member(pair, response)
-    plain = (agreement.suite.cipher, agreement.suite.hash) == (names.PLAIN_CIPHER, names.PLAIN_HASH)
-    profile = (state.profile or apparent_profile(x)) if plain else Profile.LETTER
+    profile = _profile(state, agreement, x)
     counter = _require_sound_counter(response, profile, strict=not state.three_message)
     encapsulated = _encapsulated(state.kems, response, agreement.suite.kem)
     shared = keys.key_from_exchange(_shared(pair, public), agreement.suite, encapsulated)
     return Taken(agreement, nonce, pair, public, counter, shared, profile)
+
+
+def _profile(state: Offered, agreement: Agreement, x: Element) -> Profile:
+    """The profile to speak, from what was chosen: only readers of the letter know more than one suite.
+
+    A second attempt is made because of an error that nothing authenticates. Whoever chooses an extension of ours in it
+    is no peer of the deployed profile: somebody made the first attempt fail, and this one must not be the weaker.
+    """
+    suite = agreement.suite
+    extended = suite.kem is not None or not suite.group.isdigit() or agreement.sas == names.BOUND_SAS
+    if (suite.cipher, suite.hash) != (names.PLAIN_CIPHER, names.PLAIN_HASH) or (state.attempt and extended):
+        return Profile.LETTER
+    return state.profile or apparent_profile(x)
 
 
 def apparent_profile(x: Element) -> Profile:

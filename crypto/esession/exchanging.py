@@ -10,7 +10,7 @@ from crypto.esession.refusals import Condition, error_payload
 from crypto.esession.retained import Retained
 from crypto.esession.sealing import seal
 from crypto.esession.session import Session
-from crypto.esession.stanzas import IQ, MESSAGE, encrypted_parts, require_agreed
+from crypto.esession.stanzas import IQ, MESSAGE, encrypted_parts, require_agreed, require_fitting
 from crypto.xml import Element
 
 
@@ -55,6 +55,7 @@ def _opened_parts(session: Session, stanza: Element) -> tuple[Session, tuple[Ele
     if in_error is not None:
         session, within = open_stanza(session, in_error)
     require_agreed(stanza.name, session.agreed.stanzas)
+    require_fitting(stanza.name, content, within)
     return session, content, within
 
 
@@ -127,12 +128,13 @@ def on_encrypted_while_closing(state: Conversation, arrival: Arrival) -> Outcome
 def _opened_late(closing: Closing, stanza: Element) -> tuple[Closing, tuple[Element, ...]]:
     """What came in a session that we have ended; we shall send nothing in it, whatever keys it brings."""
     inbound = Inbound(closing.receiving, closing.accepted, closing.rekeying, closing.suite)
-    content: tuple[Element, ...] = ()
-    for c in encrypted_parts(stanza):
+    found: list[tuple[Element, ...]] = [(), ()]
+    for place, c in enumerate(encrypted_parts(stanza)):
         if c is not None:
-            found = opened(inbound, c)
-            inbound, content = found.inbound, content or found.content
-    return Closing(inbound.receiving, inbound.accepted, inbound.rekeying, inbound.suite), content
+            one = opened(inbound, c)
+            inbound, found[place] = one.inbound, one.content
+    require_fitting(stanza.name, *found)
+    return Closing(inbound.receiving, inbound.accepted, inbound.rekeying, inbound.suite), found[0] or found[1]
 
 
 def on_encrypted_unknown(_state: Conversation, arrival: Arrival) -> Outcome:

@@ -21,7 +21,7 @@ class BadStanza(StrEnum):
     EXHAUSTED = "exhausted"
     """More blocks under one key than it may serve for."""
     KIND = "kind"
-    """Encrypted in a kind of stanza that was not agreed."""
+    """Encrypted in a kind of stanza that was not agreed, or that such content never stands in."""
 
 
 class MalformedStanza(Malformed):

@@ -107,9 +107,9 @@ def _introduced(x: Element, shelf: Shelf, now_ms: int, resource: str) -> Introdu
     _require_directed(form, suite, options)
     nonce = form.octets("my_nonce", NONCE_LEAST, NONCE_MOST)
     public, marks = _fresh(kept, suite, form.octets("dhkeys", 1, PUBLIC_MOST), nonce)
-    keys = sender_keys(suite, _shared(form, kept, suite, public))
     counter = first_counter(form.octets("counter", 1, COUNTER))
     identity, mac = form.octets("identity", 1, IDENTITY_MOST), form.octets("mac", 1, _MAC_MOST)
+    keys = sender_keys(suite, _shared(form, kept, suite, public))  # last, since it costs
     if not identity_mac_fits(keys, counter, identity, mac, suite):
         raise OfflineRefusal(OfflineFlaw.UNPROVED)
     shower, presented = _presented(suite.counter_mode(keys.cipher, counter, identity), options)
@@ -187,8 +187,8 @@ def _shared(form: Form, kept: OptionSet, suite: Suite, public: bytes) -> bytes:
     secret = next(s.secret for s in kept.secrets if s.group == suite.group)
     found: bytes | None
     try:
-        exchanged = exchange(suite.group).shared(public, secret)
-        found = key_from_exchange(exchanged, suite, _decapsulated(form, kept, suite))
+        encapsulated = _decapsulated(form, kept, suite)
+        found = key_from_exchange(exchange(suite.group).shared(public, secret), suite, encapsulated)
     except PeerFault as fault:  # NotAMember, NotAKemValue; a malformed field is a malformed field
         if isinstance(fault, MalformedForm):
             raise

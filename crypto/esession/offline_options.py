@@ -70,6 +70,8 @@ class Offer:
     signatures: tuple[str, ...] = (SignAlgorithm.RSA.value, SignAlgorithm.ED25519.value)
     """Algorithms of the other end's signatures that are accepted."""
     stanzas: tuple[str, ...] = (_MESSAGE,)
+    require_hybrid: bool = False
+    """Nothing is sealed, and nothing taken, without one of `kems`."""
 
     def __post_init__(self) -> None:
         kinds: tuple[tuple[tuple[str, ...], Iterable[str]], ...] = (
@@ -81,7 +83,7 @@ class Offer:
         )
         known = all(set(named) <= set(registry) for named, registry in kinds)
         full = all((self.ciphers, self.hashes, self.groups, self.disclosure, self.logging, self.stanzas))
-        if not known or not full or not self.signatures:
+        if not known or not full or not self.signatures or (self.require_hybrid and not self.kems):
             raise Misuse("an offer names nothing, or what cannot be offered offline")
 
 

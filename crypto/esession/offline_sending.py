@@ -100,7 +100,8 @@ def choose(options: Options, offer: Offer, identity: PublicIdentity) -> Chosen:
     mechanism = next((pair for pair in options.kems if pair[0] in offer.kems), None)
     logged = options.choices["logging"]
     logging = next((o for o in logged if o in offer.logging), None)
-    if group is None or (logged and logging is None) or None in chosen.values():
+    lacking = offer.require_hybrid and mechanism is None
+    if group is None or lacking or (logged and logging is None) or None in chosen.values():
         raise OfflineRefusal(OfflineFlaw.UNACCEPTABLE)
     values = {var: value for var, value in chosen.items() if value is not None}
     suite = Suite(values["crypt_algs"], values["hash_algs"], group[0], mechanism[0] if mechanism else None)

@@ -7,7 +7,7 @@ from crypto.esession.encrypted import data_part, key_parts, written
 from crypto.esession.faults import Exhausted
 from crypto.esession.keys import counter_octets
 from crypto.esession.rekeying import Draw, initiated, is_due, without_expired
-from crypto.esession.rekeying_state import POLICY, RekeyPolicy
+from crypto.esession.rekeying_state import POLICY, Rekeying, RekeyPolicy
 from crypto.esession.session import MAX_BLOCKS, MAX_CONTENT, SendingDirection, Session
 from crypto.esession.suite import CIPHERS, HASHES
 from crypto.primitives.ciphers import BLOCK
@@ -73,7 +73,7 @@ def _with_counts(
     """Seal where re-keying was agreed, with a new key when there is a draw for it."""
     state = session.rekeying
     assert state is not None
-    after = replace(session, rekeying=state.with_sent(bool(content), now_ms))
+    after = _with(session, session.sending, state.with_sent(bool(content), now_ms))
     public = None
     if draw is not None:
         after, public = initiated(after, draw, now_ms)
@@ -81,4 +81,9 @@ def _with_counts(
     then, payload = _sealed(session, content, extra)
     if public is not None:
         then = replace(after.sending, counter=then.counter)
-    return replace(after, sending=then), payload
+    return _with(after, then, after.rekeying), payload
+
+
+def _with(session: Session, sending: SendingDirection, rekeying: Rekeying | None) -> Session:
+    """What `dataclasses.replace` would make, at a quarter of its time: once for each stanza."""
+    return Session(session.agreed, sending, session.receiving, session.accepted, session.confirmed, rekeying)

@@ -116,6 +116,15 @@ class Session:
     """What new keys are made from; None when the two ends do not re-key."""
 
     @property
+    def proved(self) -> bool:
+        """Whether the peer has shown that it holds these keys, and so the secrets that `chain` and `verified` speak of.
+
+        As responder we count a retained secret as shared when its hash comes, which anybody may repeat, and know
+        better with the first stanza only. Nobody else can read what is sent before.
+        """
+        return self.confirmed or self.agreed.role is Role.INITIATOR
+
+    @property
     def role(self) -> Role:
         """Which end we are."""
         return self.agreed.role
@@ -144,6 +153,11 @@ class Session:
     def verified(self) -> bool:
         """Whether a user compared the SAS of this session or of one that it continues."""
         return self.agreed.verified
+
+    @property
+    def weak_string(self) -> bool:
+        """Whether its string is one that somebody between can make the same at both ends (docs/decisions/0089)."""
+        return bool(self.sas) and not self.agreed.sas_bound
 
     @property
     def logging(self) -> str:

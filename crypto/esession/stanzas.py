@@ -12,6 +12,18 @@ from crypto.xml import CLIENT, Element, serialize
 KINDS = ("message", "presence", "iq")
 MESSAGE, PRESENCE, IQ = KINDS
 AMP = "http://jabber.org/protocol/amp"
+_OF_MESSAGES = frozenset(
+    {
+        (CLIENT, "body"),
+        (CLIENT, "subject"),
+        (names.RECEIPTS, "received"),
+        (names.RECEIPTS, "request"),
+        (names.STANZA_ID, "origin-id"),
+        (names.CARBONS, "sent"),
+        (names.CARBONS, "received"),
+    }
+)
+_OF_PRESENCE = frozenset({(CLIENT, "show"), (CLIENT, "status"), (CLIENT, "priority")})
 _OUTSIDE = frozenset({(CLIENT, "thread"), (CLIENT, "error"), (AMP, "amp")})
 
 
@@ -48,6 +60,18 @@ def _only(parents: list[Element]) -> Element | None:
 def require_agreed(kind: str, agreed: tuple[str, ...]) -> None:
     """Raises UnusableStanza when stanzas of this kind are not encrypted in the session."""
     if kind not in agreed:
+        raise UnusableStanza(BadStanza.KIND)
+
+
+def require_fitting(kind: str, content: tuple[Element, ...], within: tuple[Element, ...]) -> None:
+    """Raises UnusableStanza for content that stands where it never belongs: somebody moved it there.
+
+    The MAC does not cover what is around a `<c/>`. A text in a presence, an iq or an `<error/>` would be read by nobody
+    while the counters go on: removed, and not noticed.
+    """
+    own, in_error = ({(e.namespace, e.name) for e in part} for part in (content, within))
+    foreign = _OF_PRESENCE if kind == MESSAGE else _OF_MESSAGES if kind == PRESENCE else _OF_MESSAGES | _OF_PRESENCE
+    if own & foreign or in_error & (_OF_MESSAGES | _OF_PRESENCE):
         raise UnusableStanza(BadStanza.KIND)
 
 

@@ -2,7 +2,8 @@
 //
 // stdin:  {"id": 1, "cmd": "send", "room": "!r:s", "body": "text"}
 // stdout: {"reply": 1, "ok": true, "result": {...}} or {"reply": 1, "ok": false, "error": "..."}
-//         {"event": "message" | "undecryptable" | "invited" | "joined" | "plain" | "error", ...}
+//         {"event": "message" | "undecryptable" | "invited" | "joined" | "plain" | "error" |
+//          "verification_request" | "verification" | "sas" | "verified" | "verification_failed", ...}
 // Commands are carried out one after the other. The process ends when stdin does.
 import { createInterface } from "node:readline";
 
@@ -12,13 +13,15 @@ for (const level of ["log", "info", "debug", "warn", "trace"]) {
 }
 const sdk = await import("matrix-js-sdk");
 const { logger } = await import("matrix-js-sdk/lib/logger.js");
-const { ClientEvent, RoomEvent, MatrixEventEvent, EventType } = sdk;
-const { OnlySignedDevicesIsolationMode, AllDevicesIsolationMode, decodeRecoveryKey } = await import("matrix-js-sdk/lib/crypto-api/index.js");
+const { ClientEvent, RoomEvent, MatrixEventEvent, EventType, MsgType } = sdk;
+const { OnlySignedDevicesIsolationMode, AllDevicesIsolationMode, decodeRecoveryKey, CryptoEvent, VerificationRequestEvent, VerifierEvent } =
+    await import("matrix-js-sdk/lib/crypto-api/index.js");
 logger.setLevel?.(process.env.BOB_LOG ?? "warn");
 
 let client = null;
 let password = null;
 let storageKey = null; // opens the secret storage, once it is known
+let verification = null; // the one under way
 const lanes = new Map(); // room -> promise chain that keeps the order of the timeline
 const SHIELDS = ["none", "grey", "red"];
 
@@ -62,6 +65,7 @@ async function handle(event) {
         event.on(MatrixEventEvent.Decrypted, repaired);
         return;
     }
+    if (event.getContent().msgtype === MsgType.KeyVerificationRequest) return; // told as a request
     if (event.getType() === EventType.RoomMessage) await tellMessage(event, false);
 }
 
@@ -88,8 +92,39 @@ async function rememberDirect(user, room) {
     await client.setAccountData(EventType.Direct, { ...known, [user]: [...rooms] });
 }
 
-async function bootstrapCrossSigning() {
+function follow(request) {
+    const kept = { request, verifier: null, sas: null };
+    verification = kept;
+    const look = () => {
+        tell({ event: "verification", phase: request.phase, code: request.cancellationCode, room: request.roomId ?? null });
+        if (kept.verifier === null && request.verifier) run(kept, request.verifier);
+    };
+    request.on(VerificationRequestEvent.Change, look);
+    look();
+    return {};
+}
+
+// Goes on by itself up to the comparison.
+function run(kept, verifier) {
+    kept.verifier = verifier;
+    const show = (sas) => {
+        if (kept.sas !== null) return;
+        kept.sas = sas;
+        tell({ event: "sas", emoji: sas.sas.emoji ?? [], decimal: sas.sas.decimal ?? [] });
+    };
+    verifier.on(VerifierEvent.ShowSas, show);
+    verifier.verify().then(
+        () => tell({ event: "verified" }),
+        (error) => tell({ event: "verification_failed", error: String(error?.message ?? error) }),
+    );
+    const shown = verifier.getShowSasCallbacks();
+    if (shown) show(shown);
+}
+
+async function bootstrapCrossSigning(command = {}) {
+    if (command.recovery_key) storageKey = decodeRecoveryKey(command.recovery_key);
     await client.getCrypto().bootstrapCrossSigning({
+        setupNewCrossSigning: command.reset === true,
         authUploadDeviceSigningKeys: (request) =>
             request({
                 type: "m.login.password",
@@ -135,6 +170,10 @@ const commands = {
         await client.initRustCrypto({ useIndexedDB: false });
         if (command.strict) client.getCrypto().setDeviceIsolationMode(new OnlySignedDevicesIsolationMode());
         client.on(RoomEvent.Timeline, onTimeline);
+        client.on(CryptoEvent.VerificationRequestReceived, (request) => {
+            tell({ event: "verification_request", user: request.otherUserId, room: request.roomId ?? null });
+            follow(request);
+        });
         client.on(RoomEvent.MyMembership, (room, membership) => {
             onMembership(room, membership).catch((error) => tell({ event: "error", error: String(error) }));
         });
@@ -178,6 +217,15 @@ const commands = {
     },
     async leave(command) {
         await client.leave(command.room);
+        return {};
+    },
+    async typing(command) {
+        await client.sendTyping(command.room, command.on, 20000);
+        return {};
+    },
+    async presence(command) {
+        await client.setSyncPresence(command.presence);
+        await client.setPresence({ presence: command.presence, status_msg: command.status ?? "" });
         return {};
     },
     async discard_session(command) {
@@ -228,6 +276,32 @@ const commands = {
             was_verified: status.wasCrossSigningVerified(),
             device_signed: device ? device.signedByOwner : null,
         };
+    },
+    async verify_ask(command) {
+        const crypto = client.getCrypto();
+        if (command.room) return follow(await crypto.requestVerificationDM(command.user, command.room));
+        await crypto.getUserDeviceInfo([command.user], true);
+        return follow(await crypto.requestDeviceVerification(command.user, command.device));
+    },
+    async verify_accept() {
+        await verification.request.accept();
+        return {};
+    },
+    async verify_start() {
+        run(verification, await verification.request.startVerification("m.sas.v1"));
+        return {};
+    },
+    async verify_match() {
+        await verification.sas.confirm();
+        return {};
+    },
+    async verify_differ() {
+        verification.sas.mismatch();
+        return {};
+    },
+    async verify_cancel() {
+        await verification.request.cancel();
+        return {};
     },
     async quit() {
         setTimeout(() => process.exit(0), 20);

@@ -79,6 +79,14 @@ class Bob(LineClient):
         """Send a text; returns the event id."""
         return str((await self.ask("send", room=room, body=body))["event_id"])
 
+    async def typing(self, room: str, on: bool = True) -> None:
+        """Say that he writes, or stopped."""
+        await self.ask("typing", room=room, on=on)
+
+    async def presence(self, presence: str, status: str = "") -> None:
+        """Say that he is `online`, `unavailable` or `offline`, and a sentence."""
+        await self.ask("presence", presence=presence, status=status)
+
     async def create_direct_room(self, user_id: str, *, encrypted: bool = True) -> str:
         """Make a direct room with the user, who is invited; returns the room id."""
         return str((await self.ask("create_dm", user=user_id, encrypted=encrypted))["room"])

@@ -103,7 +103,7 @@ class EnclaveProcess:
         assert len(payloads) == count
         return [FROM_ENCLAVE.decode(payload) for payload in payloads]
 
-    def _word(self) -> control.Locked | control.Configured | control.Status | control.Decided:
+    def _word(self) -> control.FromEnclaveControl:
         payloads: list[bytes] = []
         while not payloads:
             payloads = self._words.feed(self._control.recv(READ))

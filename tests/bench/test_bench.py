@@ -16,7 +16,14 @@ def test_the_enclave_alone_carries_both_directions() -> None:
 def test_negotiations_are_measured_in_every_group() -> None:
     found = negotiations.measured(2)
     assert all(value > 0 for value in found.values())
-    assert len(found) == 2 * len(negotiations.GROUPS) + 1
+    assert sum(name.startswith("negotiation in group") for name in found) == 4 * len(negotiations.GROUPS)
+    assert sum(name.startswith("unwanted") for name in found) == 5 * 8 + 2
+
+
+def test_what_nobody_means_costs_the_gateway_less_than_the_limits_are_there_for() -> None:
+    """At the limit, all the time, in the dearest group: not a whole CPU, on any machine that these tests run on."""
+    found = negotiations.unwanted(2)
+    assert found["unwanted, the dearest of them all the time: percent of one CPU"] < 100
 
 
 def test_memory_is_told_for_every_number_of_sessions() -> None:

@@ -159,12 +159,18 @@ def test_the_admin_socket_answers_nonsense_with_a_code(running: Running) -> None
         b'{"op": "trust", "account": "alice", "contact": "echo", "decision": "love"}',
         b'{"op": "trust", "account": "alice", "contact": "echo", "decision": "verify", "network": "A B"}',
         b'{"op": "trust", "account": "mallory", "contact": "echo", "decision": "verify"}',
+        b'{"op": "trust", "account": "alice", "contact": "echo", "decision": "approve", "key": "short"}',
+        b'{"op": "recovery-key", "account": ["alice"]}',
+        b'{"op": "recovery-key", "account": "alice"}',
+        b'{"op": "recover", "account": "alice"}',
+        b'{"op": "recover", "account": "alice", "secret": "\\u0000"}',
+        b'{"op": "recover", "account": "alice", "secret": "a phrase"}',
         b"[" * 40_000,
     ]  # fmt: skip
     replies = running.ask(*lines)
     assert [reply.get("error", reply.get("code")) for reply in replies] == [
         "not-json", "not-json", "unknown-op", "unknown-op", "not-json", "malformed", "malformed", "malformed",
-        "malformed", "unknown", "not-json",
+        "malformed", "unknown", "malformed", "unknown", "unknown", "malformed", "malformed", "unknown", "not-json",
     ]  # fmt: skip
     assert running.states() == {"gateway": "ready", "enclave": "ready"}
 

@@ -13,8 +13,15 @@ import pytest_asyncio
 from slixmpp import ClientXMPP
 
 import client.plugin
-from client.events import MessageDelivered, MessageReceived, SessionEnded, SessionStarted
-from client.plugin import XEP_0116
+from client.events import (
+    ContactPresence,
+    ContactTyping,
+    MessageDelivered,
+    MessageReceived,
+    SessionEnded,
+    SessionStarted,
+)
+from client.plugin import XEP_0116, QueryFailed, sessions_of
 from rig.alice import Alice
 from rig.prosody import Prosody, XmppAccount
 from rig.services import ROOT
@@ -34,9 +41,14 @@ class Plain(ClientXMPP):  # type: ignore[misc, unused-ignore]
         self.happenings: list[Any] = []
         self.happened = asyncio.Event()
         self.bodies: list[str] = []
-        for event in ("started", "ended", "message", "delivered", "failed", "refused", "plain"):
+        self.presences: list[str] = []
+        for event in (
+            *("started", "ended", "message", "delivered", "failed", "refused", "plain"),
+            *("typing", "presence", "copied", "warning"),
+        ):
             self.add_event_handler(f"esession_{event}", self._note)
         self.add_event_handler("message", lambda message: self.bodies.append(message["body"]))
+        self.add_event_handler("changed_status", lambda presence: self.presences.append(presence["status"]))
         self.add_event_handler("session_start", self._join)
 
     def _note(self, happening: Any) -> None:
@@ -51,9 +63,7 @@ class Plain(ClientXMPP):  # type: ignore[misc, unused-ignore]
     @property
     def sessions(self) -> XEP_0116:
         """The plugin."""
-        plugin = self.plugin.get("xep_0116", None)
-        assert isinstance(plugin, XEP_0116)
-        return plugin
+        return sessions_of(self)
 
     async def until(self, kind: type[Any], count: int = 1) -> list[Any]:
         """Wait until so many of these happened."""
@@ -124,16 +134,59 @@ async def test_what_cannot_be_sent_is_refused_at_once(two: tuple[Plain, Plain]) 
             alice.sessions.send(jid, text)
 
 
-async def test_the_example_bot_of_the_documentation_answers(
-    prosody: Prosody, tmp_path: Path, unique: Callable[[str], str]
-) -> None:
+async def test_presence_typing_and_questions_go_through_the_session(two: tuple[Plain, Plain]) -> None:
+    alice, bob = two
+    contact, other = bob.boundjid.bare, alice.boundjid.bare
+    within = alice.plugin["xep_0200"]  # type: ignore[typeddict-item, unused-ignore]
+    assert within.encrypts(contact) == ()
+    with pytest.raises(QueryFailed, match="no-session"):
+        await within.ask(contact, "ping")
+    alice.sessions.start(contact)
+    await bob.until(SessionStarted)
+    await alice.until(SessionStarted)
+    assert within.encrypts(contact) == ("message", "presence", "iq")
+    assert within.typing(contact, True)
+    assert within.show(contact, "dnd", "writing tests")
+    assert [h.state for h in await bob.until(ContactTyping)] == ["composing"]
+    assert [(h.show, h.status) for h in await bob.until(ContactPresence)] == [("dnd", "writing tests")]
+    assert bob.sessions.session(other).presence == "dnd"
+    (version,) = await within.ask(contact, "version")
+    assert [(e.name, e.text) for e in version.elements] == [("name", "Lockgate")]
+    with pytest.raises(QueryFailed, match="error") as failed:
+        await within.ask(contact, "vcard")
+    assert [e.name for e in failed.value.content] == ["feature-not-implemented"]
+    assert "writing tests" not in bob.presences
+
+
+async def test_a_comparison_is_kept_and_taken_back(two: tuple[Plain, Plain]) -> None:
+    alice, bob = two
+    alice.sessions.start(bob.boundjid.bare)
+    await alice.until(SessionStarted)
+    assert alice.sessions.verify(bob.boundjid)
+    assert alice.sessions.session(bob.boundjid).verified
+    assert alice.sessions.unverify(bob.boundjid)
+    assert not alice.sessions.session(bob.boundjid).verified
+
+
+async def test_the_plugin_for_stanza_encryption_brings_the_other_one() -> None:
+    program = ClientXMPP("someone@xmpp.localhost/x", "secret")
+    with pytest.raises(LookupError):
+        sessions_of(program)
+    program.register_plugin("xep_0200", module=client.plugin)
+    assert sessions_of(program).contacts() == []
+
+
+def test_the_documentation_shows_the_example_as_it_is() -> None:
     found = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_text("utf-8"), re.DOTALL)
     assert found is not None
+    assert found[1] == (ROOT / "examples" / "echo_bot.py").read_text("utf-8")
+
+
+async def test_the_example_bot_answers(prosody: Prosody, tmp_path: Path, unique: Callable[[str], str]) -> None:
     account, own = prosody.account(unique("bot")), prosody.account(unique("alice"))
-    (tmp_path / "bot.py").write_text(found[1])
     (tmp_path / "password").write_text(account.password)
     bot = await asyncio.create_subprocess_exec(
-        *(sys.executable, "bot.py", account.jid, "password", own.jid),
+        *(sys.executable, str(ROOT / "examples" / "echo_bot.py"), account.jid, "password", own.jid),
         *(account.host, str(account.port), str(account.authority)),
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},

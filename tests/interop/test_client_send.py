@@ -18,6 +18,7 @@ from slixmpp.xmlstream.tostring import tostring
 
 from client.stanzas import NS_ESESSION, Stanza, receipt_content
 from crypto.xml import parse
+from rig.alice import Alice
 from rig.prosody import Prosody, XmppAccount
 from rig.services import ROOT
 from tests.unit.test_client_once import Bob
@@ -117,6 +118,21 @@ async def test_a_message_is_sealed_sent_and_acknowledged_in_one_go(scene: Scene)
     status, said = await scene.send("-", given="again\n")
     assert (status, contact.bob.texts[1:]) == (0, ["again"])
     assert "new" not in said
+
+
+async def test_lockgate_chat_takes_single_messages_where_its_user_said_so_and_acknowledges_them_sealed(
+    scene: Scene,
+) -> None:
+    options = ("--accept-single", "--keys", str(scene.folder / "bob.keys"))
+    bob = await Alice(scene.folder, scene.bob, scene.alice.jid, "bob", options=options).start()
+    try:
+        status, said = await scene.send("MARKER-77ab", to=f"{scene.bob.jid}/lockgate")
+        assert status == 0, said
+        assert "sent, and acknowledged" in said
+        assert [m.body for m in await bob.wait_messages(1)] == ["MARKER-77ab"]
+        assert "MARKER" not in (scene.folder / "trace").read_text()
+    finally:
+        await bob.stop()
 
 
 async def test_without_a_receipt_it_says_so_and_is_content(scene: Scene) -> None:

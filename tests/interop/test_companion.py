@@ -1,4 +1,4 @@
-"""Profanity, unmodified, through `lockgate companion`, real Prosody and the gateway to Matrix, and back."""
+"""Profanity, unmodified, through `lockgate companion`, a real XMPP server and the gateway to Matrix, and back."""
 
 import asyncio
 import signal
@@ -11,25 +11,28 @@ import pytest_asyncio
 from rig.alice import Alice
 from rig.companion import Client
 from rig.companion_process import CompanionProcess
+from rig.ejabberd import Ejabberd
 from rig.profanity import Profanity
 from rig.prosody import Prosody
 from rig.scene import Scene
 from rig.synapse import Synapse
+from rig.xmpp import XmppServer
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 MESSAGES = 20
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
-    """Prosody with few components: Profanity asks each of them what it is when it logs in."""
-    with Prosody(tmp_path_factory.mktemp("prosody"), components=4) as running:
+@pytest.fixture(scope="module", params=["prosody", "ejabberd"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[XmppServer]:
+    """A server with few components: Profanity asks each of them what it is when it logs in."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with Prosody(folder, components=4) if request.param == "prosody" else Ejabberd(folder, components=4) as running:
         yield running
 
 
 @pytest_asyncio.fixture
 async def scene(
-    short_path: Path, server: Prosody, synapse: Synapse, unique: Callable[[str], str]
+    short_path: Path, server: XmppServer, synapse: Synapse, unique: Callable[[str], str]
 ) -> AsyncIterator[Scene]:
     """A gateway and Bob; Alice has no client of ours."""
     made = Scene(short_path, server, synapse, suffix=unique("p"))
@@ -113,7 +116,7 @@ async def test_twenty_messages_each_way_through_a_killed_enclave_and_one_string_
 
 
 async def test_a_companion_that_is_killed_loses_nothing_that_was_sent_to_its_user(
-    server: Prosody, short_path: Path, unique: Callable[[str], str]
+    server: XmppServer, short_path: Path, unique: Callable[[str], str]
 ) -> None:
     name = unique("killed")
     own, other = server.account(f"{name}a"), server.account(f"{name}b")
@@ -141,3 +144,37 @@ async def test_a_companion_that_is_killed_loses_nothing_that_was_sent_to_its_use
     finally:
         await peer.stop()
         await asyncio.to_thread(running.stop)
+
+
+async def test_two_companions_with_ordinary_clients_encrypt_for_each_other(
+    server: XmppServer, short_path: Path, unique: Callable[[str], str]
+) -> None:
+    """What each client announces has to become what its companion is able to, without either user's doing."""
+    accounts = [server.account(unique(name)) for name in ("one", "two")]
+    places = [short_path / name for name in ("one", "two")]
+    running = [CompanionProcess(p / "companion", account) for p, account in zip(places, accounts, strict=True)]
+    clients = [Profanity(place / "profanity") for place in places]
+    names = [account.jid for account in accounts]
+    try:
+        for companion, client in zip(running, clients, strict=True):
+            await companion.begin()
+            local = companion.account
+            await client.start(local.jid, local.password, local.host, local.port)
+            await client.logged_in()
+        for mine, other in ((0, 1), (1, 0)):
+            await clients[mine].command(f"/sub request {names[other]}")
+            await clients[other].wait_for("Received authorization request")
+            await clients[other].command(f"/sub allow {names[mine]}")
+        await clients[0].wait_for(f"{names[1]} (", timeout_s=30)
+        await clients[0].say(names[1], "for two eyes only")
+        await _alice_has(clients[1], ["for two eyes only"])
+        await clients[1].say(names[0], "and back again")
+        await _alice_has(clients[0], ["and back again"])
+        for client in clients:
+            await client.command("/msg lockgate.local status")
+            await client.wait_for("encrypted, not verified, string")
+    finally:
+        for client in clients:
+            await client.stop()
+        for companion in running:
+            await asyncio.to_thread(companion.stop)

@@ -505,6 +505,27 @@ async def test_ejabberd_is_served_too(tmp_path: Path) -> None:
             await bob.logout()
 
 
+async def test_nobody_can_send_what_keeps_the_companion_from_its_server(tmp_path: Path) -> None:
+    """Prosody itself drops what is nested so deeply; ejabberd hands it on, again and again until it is acknowledged."""
+    with Ejabberd(tmp_path / "ejabberd") as server:
+        account, other = server.account("alice"), server.account("bob")
+        async with LocalCompanion(tmp_path / "c", account) as companion:
+            bob = await Client(other, "there").login()
+            client = await Client(companion.account).login()
+            bob.say(account.jid, "before")
+            deep = f"<body>deep</body>{'<a>' * 300}{'</a>' * 300}"
+            bob.xmpp.send_raw(f"<message to='{account.jid}/here' id='deep' type='chat'>{deep}</message>")
+            bob.say(account.jid, "after")
+            assert await client.heard(2) == ["before", "after"]
+            await bob.until(lambda: any(m.get("id") == "deep" for m in bob.messages), "the error")
+            await client.drop()
+            client.connect()
+            bob.say(account.jid, "and again")
+            assert await client.heard(3) == ["before", "after", "and again"]
+            await client.logout()
+            await bob.logout()
+
+
 # ------------------------------------------------------------ Profanity
 @pytest_asyncio.fixture
 async def profanity(tmp_path: Path) -> AsyncIterator[Profanity]:

@@ -70,6 +70,7 @@ async def test_a_message_from_a_shell_reaches_the_far_network_and_a_setting_turn
     shell, gateway = scene
     status, said = await shell.send("MARKER-77aa")
     assert status == 0, said
+    assert "sent, and acknowledged" in said, "by a receipt that is sealed for the shell's key alone"
     stages = await asyncio.to_thread(gateway.stages)
     assert any({"received", "opened", "permitted", "sent"} <= set(message) for message in stages), stages
     assert "MARKER" not in (shell.folder / "trace").read_text()

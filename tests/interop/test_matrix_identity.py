@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from adapters.inside_api import ContactPolicy
 from adapters.matrix.inside_identity import shown_recovery_key, state_of
+from crypto.olm.storage import StorageKey, recovery_key
 from rig.synapse import Synapse
 from tests.conftest import BobFactory
 from tests.interop.matrix_gateway import MatrixGateway, until
@@ -72,6 +73,43 @@ async def test_an_identity_that_another_client_made_is_left_alone(
     await until(lambda: state_of(one.step).elsewhere)
     assert state_of(one.step).own is None
     assert (await element.ask("identity", user=alice.user_id, device=element.device_id))["device_signed"] is True
+
+
+async def test_the_gateway_joins_the_identity_and_the_storage_of_another_client_and_shows_no_shield(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> None:
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    element = await bob_factory(alice)
+    written = str((await element.ask("make_secret_storage"))["recovery_key"])
+    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
+    gateways.append(one)
+    await one.start()
+    await until(lambda: state_of(one.step).elsewhere)
+    assert await recovered(one, recovery_key(StorageKey(bytes(32)))) == "wrong-key"
+    assert await recovered(one, written) == "ok"
+    await until(lambda: state_of(one.step).vouched == one.marks["device"])
+    bob = await bob_factory(account, strict=True)
+    one.send("from Alice", "a0")
+    (seen,) = await bob.wait_messages(1)
+    assert (seen.body, seen.shield) == ("from Alice", "none")
+    found = await element.ask("identity", user=alice.user_id, device=one.marks["device"])
+    assert found["device_signed"] is True
+
+
+async def recovered(gateway: MatrixGateway, secret: str) -> str | None:
+    """What comes of recovering with this key."""
+
+    def outcome() -> str | None:
+        return gateway.inside.own_identity(gateway.step.records, gateway.step.account).recovered
+
+    gateway.commit(lambda: begun(gateway, secret))
+    await until(lambda: outcome() != "started")
+    return outcome()
+
+
+def begun(gateway: MatrixGateway, secret: str) -> None:
+    """The operator's order."""
+    assert gateway.inside.recover(gateway.step, secret) == "started"
 
 
 async def test_messages_are_held_when_the_contacts_identity_is_reset_and_pass_once_that_is_approved(

@@ -301,7 +301,7 @@ async def test_what_a_contact_publishes_is_served_to_its_user_and_listed(scene: 
     assert await scene.half.carry("alice", published) == Outcome()
     iq = client.make_iq_get(ito=scene.contact)
     iq.append(ET.fromstring(f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{NODE}'/></pubsub>"))
-    reply = await asyncio.wait_for(iq.send(), 10)
+    reply = await asyncio.wait_for(iq.send(), 10)  # type: ignore[no-untyped-call]
     assert reply.xml.find(".//{jabber:x:data}value").text == "1"
     info = await client.plugin["xep_0030"].get_info(jid=JID(scene.contact), cached=False)
     assert ("pubsub", "pep") in {identity[:2] for identity in info["disco_info"]["identities"]}
@@ -322,7 +322,7 @@ async def test_a_contact_reads_what_the_user_published_and_learns_when_there_is_
     fetch = eventing(scene, FETCH, to=address_of(scene.account.jid))
     assert await scene.half.carry("alice", fetch) == Outcome()
     read = lambda: [Items.decode(body) for _, name, body in scene.edge.arrivals if name == PEP_ITEMS]  # noqa: E731
-    await until(lambda: read() == [Items(f"{scene.contact}/lockgate", "options", False, ())], "nothing there")
+    await until(lambda: read() == [Items(f"{scene.contact}/lockgate", "options", False, ())], "nothing there")  # type: ignore[no-untyped-call]
     iq = client.make_iq_set()
     iq.append(
         ET.fromstring(
@@ -330,11 +330,11 @@ async def test_a_contact_reads_what_the_user_published_and_learns_when_there_is_
             "<x xmlns='jabber:x:data' type='result'/></item></publish></pubsub>"
         )
     )
-    await asyncio.wait_for(iq.send(), 10)
+    await asyncio.wait_for(iq.send(), 10)  # type: ignore[no-untyped-call]
     assert await scene.half.carry("alice", fetch) == Outcome()
-    await until(lambda: len(read()) == 2, "the item")
-    assert read()[1].found
-    assert "jabber:x:data" in read()[1].items[0]
+    await until(lambda: len(read()) == 2, "the item")  # type: ignore[no-untyped-call]
+    assert read()[1].found  # type: ignore[no-untyped-call]
+    assert "jabber:x:data" in read()[1].items[0]  # type: ignore[no-untyped-call]
 
 
 async def test_an_offline_stanza_waits_for_a_user_who_is_not_there(scene: Scene) -> None:

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from client.delivery import DeliveryTimes
 from client.events import MessageReceived
 from client.pace import Allowance
+from client.queries import QUESTIONS
+from crypto.esession.rekeying_state import RekeyPolicy
 from tests.unit.client_world import SETTINGS, Flying, Side, World
 
 QUICK = replace(
     SETTINGS,
     delivery=DeliveryTimes(window=4),
+    rekey=RekeyPolicy(stanzas=3, interval_ms=20_000, grace_ms=30_000),
     starts=Allowance.full(1000, 10.0),
     requests=Allowance.full(1000, 10.0),
     errors=Allowance.full(1000, 10.0),
@@ -21,7 +24,7 @@ QUICK = replace(
 FATES = st.sampled_from(["carry", "carry", "carry", "carry", "lose", "double", "last", "replay"])
 DEEDS = st.lists(
     st.tuples(
-        st.sampled_from(["alice", "bob", "alice", "bob", "wait", "end", "kill-alice", "kill-bob", "away"]),
+        st.sampled_from(["alice", "bob", "alice", "bob", "signal", "wait", "end", "kill-alice", "kill-bob", "away"]),
         st.lists(FATES, max_size=12),
     ),
     min_size=1,
@@ -68,6 +71,10 @@ def live(world: World, lives: dict[str, Life], deed: str) -> None:
             text = f"{deed} {len(lives[deed].said)}"
             lives[deed].said.append(text)
             side.say(text)
+        case "signal":
+            world.alice.contact.typing(True)
+            world.bob.contact.show("away", str(world.clock.now_s))
+            world.alice.contact.ask(QUESTIONS["ping"].encode())
         case "wait":
             world.clock.now_s += 7
             for side in (world.alice, world.bob):

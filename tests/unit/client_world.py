@@ -36,7 +36,8 @@ class Flying:
 
     def element(self) -> Element:
         """As the receiver parses it."""
-        octets = self.stanza.octets().replace(b"<message ", b'<message xmlns="jabber:client" ', 1)
+        start = f"<{self.stanza.name} ".encode()
+        octets = self.stanza.octets().replace(start, start + b'xmlns="jabber:client" ', 1)
         return parse(octets)
 
 
@@ -62,6 +63,14 @@ class Side:
     def new_id(self, purpose: str) -> str:
         """Counted."""
         return f"{purpose}-{next(self.world.numbers)}"
+
+    def date_s(self) -> float:
+        """The same clock."""
+        return self.world.clock.now_s
+
+    def own_jid(self) -> str:
+        """The bare JID."""
+        return self.own
 
     def transmit(self, stanza: Stanza) -> None:
         """Onto the network."""

@@ -71,6 +71,7 @@ class MemoryStep:
     traces: list[tuple[int, str, str | None]] = field(default_factory=list)
     deliveries: list[tuple[str, Message]] = field(default_factory=list)
     signals: list[tuple[str, Signal]] = field(default_factory=list)
+    notices: list[tuple[str, str]] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     _drawn: int = 0
@@ -120,6 +121,10 @@ class MemoryStep:
         """Note the signal."""
         self.signals.append((contact, signal))
 
+    def notify(self, contact: str, code: str) -> None:
+        """Note what the user is to be told."""
+        self.notices.append((contact, code))
+
     def delivered(self, contact: str, message_id: str) -> None:
         """Note the message that the network has."""
         self.done.append((contact, message_id))
@@ -144,7 +149,7 @@ class MemoryStep:
             dict(self.records.held),
             {
                 name: list(cast(list[object], getattr(self, name)))
-                for name in ("carries", "reports", "traces", "deliveries", "signals", "done", "failures")
+                for name in ("carries", "reports", "traces", "deliveries", "signals", "notices", "done", "failures")
             },
         )
         self.position += 1

@@ -157,6 +157,17 @@ class World:
         return [carried for name, carried in self.log if name == user and carried.request == request]
 
     # ---------------------------------------------------------------- requests
+    def _send_verification(self, machine: Machine, carried: Carried) -> JSON:
+        kind = cast(Opaque, carried.values["type"]).v
+        for user, devices in json.loads(cast(Public, carried.values["body"]).v)["messages"].items():
+            for device, content in devices.items():
+                if (target := self.machines.get((user, device))) is not None:
+                    event = {"type": kind, "sender": machine.user, "content": content}
+                    self.to_device.append((target, event))
+        if not self.to_device_held:
+            self.flush_to_device()
+        return {}
+
     def _send_withheld(self, machine: Machine, carried: Carried) -> JSON:
         body = json.loads(cast(Public, carried.values["body"]).v)
         for user, devices in body["messages"].items():
@@ -195,7 +206,9 @@ class World:
     def _signatures_upload(self, machine: Machine, carried: Carried) -> JSON:
         for user, devices in json.loads(cast(Public, carried.values["body"]).v).items():
             for device_id, signed in devices.items():
-                kept = self.device_keys[user][device_id]
+                listed = self.device_keys[user].get(device_id)
+                kept = listed if listed is not None else self.identities[user]["master_key"]
+                kept.setdefault("signatures", {})
                 for signer, signatures in signed["signatures"].items():
                     kept["signatures"].setdefault(signer, {}).update(signatures)
             self.changed(user)

@@ -14,15 +14,29 @@ import pytest
 from client import chat, front_json
 from client.account import Login, Trace
 from client.delivery import Delivery, DeliveryTimes, Verdict
-from client.events import MessageFailed, MessageHeld, MessageReceived, SessionChanged, SessionView
+from client.events import (
+    ContactPresence,
+    ContactTyping,
+    MessageCopied,
+    MessageFailed,
+    MessageHeld,
+    MessageReceived,
+    SessionChanged,
+    SessionView,
+    Warned,
+)
+from client.front import to_compare, warning
 from client.front_terminal import printable, status_line
 from client.pace import Allowance, Backoff
+from client.plugin import QueryFailed
 from client.stanzas import Meaning, Stanza, mac_in, read_content, read_error, receipt_content, text_content
 from client.store import SEEN_KEPT, KeptMessage, SqliteStore, StoreUnusable
 from client.tail import REPEATABLE, Tail
+from client.within import SHOWS
+from crypto.esession.terms import Terms
 from crypto.xml import CLIENT, parse, parse_content
 
-BOB = "bob@example.net"
+ALICE, BOB = "alice@example.org", "bob@example.net"
 
 
 # ---------------------------------------------------------------- the store
@@ -278,6 +292,7 @@ class Recorder:
         self.sent: list[tuple[str, str | None]] = []
         self.view = SessionView(BOB, "none")
         self.active = False
+        self.said: list[str] = []
 
     def send(self, text: str, message_id: str | None = None) -> str:
         """Note it."""
@@ -289,6 +304,28 @@ class Recorder:
     def verify(self) -> bool:
         """As set."""
         return self.active
+
+    def unverify(self) -> bool:
+        """Note it."""
+        self.said.append("unverify")
+        return True
+
+    def typing(self, active: bool) -> bool:
+        """Note it."""
+        self.said.append(f"typing {active}")
+        return True
+
+    def show(self, show: str, status: str) -> bool:
+        """Note it."""
+        if show not in SHOWS:
+            raise ValueError("no such presence")
+        self.said.append(f"{show} {status}")
+        return True
+
+    async def ask(self, what: str) -> None:
+        """There is no session."""
+        self.said.append(f"ask {what}")
+        raise QueryFailed("no-session")
 
     async def flush(self, timeout: float | None) -> int:  # noqa: ASYNC109
         """Nothing waits."""
@@ -365,6 +402,61 @@ def test_each_happening_is_one_json_line(capsys: pytest.CaptureFixture[str]) -> 
     assert lines[3]["retained"] is True
 
 
+def test_what_the_contact_says_inside_the_session_is_a_json_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    front = front_json.JsonFront(1.0)
+    view = SessionView(BOB, "active", key="changed", fingerprint="ab" * 32, weaker=("hybrid",), post_quantum=True)
+    front.happened(MessageCopied(BOB, "c", "mine", f"{ALICE}/phone", f"{BOB}/r"))
+    front.happened(ContactTyping(BOB, "composing"))
+    front.happened(ContactPresence(BOB, "away", "lunch", f"{BOB}/r"))
+    front.happened(Warned(BOB, "changed", view))
+    front.happened(SessionChanged(BOB, view))
+    copied, typing, presence, warned, session = map(json.loads, capsys.readouterr().out.splitlines())
+    assert copied == {"event": "copied", "id": "c", "body": "mine", "from": f"{ALICE}/phone"}
+    assert typing == {"event": "typing", "state": "composing"}
+    assert presence == {"event": "presence", "show": "away", "status": "lunch", "from": f"{BOB}/r"}
+    assert (warned["reason"], warned["fingerprint"], warned["weaker"]) == ("changed", "ab" * 32, ["hybrid"])
+    assert session["post_quantum"] is True
+
+
+async def test_json_commands_for_what_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    told = await commanded(
+        recorder,
+        *('{"typing": true}', '{"presence": "away", "status": "lunch"}', '{"presence": "invisible"}'),
+        *('{"unverify": true}', '{"ask": "ping"}', '{"ask": "anything"}'),
+        monkeypatch=monkeypatch,
+    )
+    assert recorder.said == ["typing True", "away lunch", "unverify", "ask ping"]
+    assert [event["event"] for event in told] == ["error", "error", "answer"]
+    assert told[-1] == {"event": "answer", "ask": "ping", "result": None, "reason": "no-session"}
+
+
+@pytest.mark.parametrize("reason", ["changed", "shared", "absent", "weaker"])
+def test_every_warning_is_a_sentence_that_names_what_it_is_about(reason: str) -> None:
+    text = warning(reason, SessionView(BOB, "active", fingerprint="abcd", weaker=("hybrid", "group")))
+    assert text.count(".") >= 1
+    assert ("hybrid, group" in text) == (reason == "weaker")
+
+
+def test_without_a_string_the_key_is_to_be_compared() -> None:
+    assert to_compare(SessionView(BOB, "active", sas="abc12")).endswith("abc12")
+    assert to_compare(SessionView(BOB, "active", fingerprint="abcd")).endswith("abcd")
+
+
+def test_what_is_asked_of_the_contacts_end_is_on_the_command_line(tmp_path: Path) -> None:
+    def terms(*words: str) -> Terms:
+        options = chat.arguments().parse_args([BOB, "--keys", str(tmp_path / "keys"), *words])
+        return chat.settings_of(options, ALICE).terms
+
+    assert terms().peer_keys == ("none",)
+    assert terms("--peer-key", "require").peer_keys == ("key", "hash")
+    assert terms("--require-post-quantum").require_hybrid
+    single = terms("--accept-single")
+    assert single.three_message
+    assert single.identity is not None
+    assert "key" in single.peer_keys
+
+
 def test_text_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x9bc\x07") == "a�[2Jb�c�"
     assert printable("\u202eabc").endswith("\u202c\u2069")
@@ -380,6 +472,10 @@ def test_the_status_line_says_what_matters() -> None:
     assert "verified" in line(dataclasses.replace(active, verified=True))
     assert "NOT THE SAME" in line(dataclasses.replace(active, chain="broken"))
     assert "may disclose" in line(dataclasses.replace(active, disclosure="enabled"))
+    assert "post-quantum: no" in line(active)
+    assert "post-quantum: yes" in line(dataclasses.replace(active, post_quantum=True))
+    assert "is writing" in line(dataclasses.replace(active, typing=True))
+    assert "contact away" in line(dataclasses.replace(active, presence="away"))
     assert "3 not acknowledged" in line(dataclasses.replace(active, waiting=3))
     assert "contact not online" in line(SessionView(BOB, "none"))
     assert "offline" in line(SessionView(BOB, "none"), "offline")

@@ -100,6 +100,36 @@ async def test_an_answer_that_does_not_fit_its_hash_is_believed_for_nobody_else(
     assert site.heard[-1] == (BOB_FULL, Ability.ASKING)
 
 
+@pytest.mark.parametrize("split", range(1, len(ABLE.features)))
+async def test_an_answer_whose_hash_is_that_of_another_makes_nobody_else_look_unable(split: int) -> None:
+    """The verification string can be divided in other ways: XEP-0115 does not say where its parts end."""
+    glued = Info(ABLE.identities, (*ABLE.features[:split], "<".join(ABLE.features[split:])))
+    kind, *fields = ABLE.features[split:]
+    formed = Info(
+        ABLE.identities, ABLE.features[:split], (Form(kind, ((fields[0], tuple(fields[1:])),)),) if fields else ()
+    )
+    for forged in (glued, formed):
+        site = Site()
+        site.presence("mallory@far.example/x", ver=ABLE.hash("sha-1"))
+        site.answer("mallory@far.example/x", forged)
+        site.presence(BOB_FULL, ABLE)
+        assert site.heard[-1] in ((BOB_FULL, Ability.ASKING), (BOB_FULL, Ability.YES))
+
+
+async def test_strangers_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("companion.disco.PEERS", 10)
+    site = Site()
+    site.presence(BOB_FULL)
+    site.answer(BOB_FULL, ABLE)
+    for number in range(50):
+        site.presence(f"mallory@far.example/{number}")
+        site.answer(f"mallory@far.example/{number}", EXODUS)
+    assert len(site.disco._abilities) <= 11
+    assert site.disco.able(BOB_FULL)
+    site.presence("carol@far.example/x")
+    assert site.heard[-1] == ("carol@far.example/x", Ability.ASKING)
+
+
 async def test_nobody_answers_for_another() -> None:
     site = Site()
     site.presence(BOB_FULL)

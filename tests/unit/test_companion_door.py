@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import contextlib
+import os
 import re
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,6 +18,7 @@ import pytest_asyncio
 from OpenSSL import SSL
 
 from companion import local_door, local_server
+from companion.local_peer import is_foreign, owner_of
 from companion.scram import ClientSide
 from rig.companion import LocalCompanion
 from rig.services import free_port
@@ -160,6 +164,27 @@ async def test_who_does_not_log_in_has_to_leave(monkeypatch: pytest.MonkeyPatch,
 async def test_nobody_from_elsewhere_can_connect(door: LocalCompanion) -> None:
     with pytest.raises(OSError, match=r"refused|111"):
         await asyncio.open_connection("127.0.0.2", door.local.port)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(("user", "let_in"), [(65534, False), (0, True)])
+async def test_other_users_of_the_machine_are_not_let_in(door: LocalCompanion, user: int, *, let_in: bool) -> None:
+    code = (
+        f"import os, socket; os.setuid({user}); s = socket.create_connection(('127.0.0.1', {door.local.port}))\n"
+        f"s.sendall({world.HEADER!r}); print(s.recv(5))"
+    )
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=pipe, stderr=pipe)
+    said, trouble = await process.communicate()
+    assert (b"<?xml" in said) is let_in, trouble
+
+
+def test_who_made_a_connection_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as client:
+            assert owner_of(client.getsockname(), server.getsockname()) == os.getuid()
+            assert not is_foreign(client.getsockname(), server.getsockname())
+        assert owner_of(("127.0.0.1", 1), server.getsockname()) is None
 
 
 async def test_octets_that_are_no_tls_close_the_connection(door: LocalCompanion) -> None:

@@ -152,3 +152,21 @@ async def test_a_new_run_hands_over_what_the_client_had_not_taken(tmp_path: Path
         w.arrive(f"<presence from='{BOB_FULL}' to='{ALICE_FULL}'/>".encode())
         await w.client(from_client("second"))
         await until(lambda: bob.received != [], "the receipt")
+
+
+async def test_the_client_is_asked_what_it_is_and_announced_with_esessions_however_often_it_appears(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, Bob()) as made:
+        made.sent.clear()
+        made.shown.clear()
+        for ver in ("old", "new", "new"):
+            caps = f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:x' ver='{ver}'/>"
+            await made.client(f"<presence>{caps}</presence>".encode())
+        asked = [seen for action in made.shown if (seen := peek(action.octets)).child(_INFO, "query") is not None]
+        assert len(asked) == 2
+        for question in asked:
+            await made.client(question.result(f"<query xmlns='{_INFO}'><feature var='urn:own'/></query>".encode()))
+        presences = [octets for octets in made.sent if peek(octets).name == "presence"]
+        assert len(presences) == 3
+        assert all(b"urn:lockgate:companion" in octets for octets in presences)

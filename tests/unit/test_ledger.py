@@ -406,3 +406,22 @@ async def test_what_others_read_meanwhile_does_not_stop_the_writer(ledger: Sqlit
 
 def test_held_requests_do_not_show_their_content() -> None:
     assert "secret" not in repr(Held(1, "alice", carry("k", body=b"secret")))
+
+
+async def test_state_that_was_replaced_or_deleted_is_in_no_file_after_maintenance(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    """Sealed with a key that lives long: what it sealed before must not be there when somebody takes both."""
+    for step in range(1, 40):
+        (position,) = await arrive(ledger, b"in %d" % step)
+        records = tuple(Remember(name=f"{n:032x}", version=step, sealed=b"SEALED-%d-" % step * 50) for n in range(5))
+        await ledger.commit_steps([stepped(position, step, remembers=records)])
+    (position,) = await arrive(ledger, b"last")
+    gone = tuple(Remember(name=f"{n:032x}", version=40, sealed=None) for n in range(4))
+    await ledger.commit_steps([stepped(position, 40, remembers=gone)])
+    await ledger.maintain()
+    held = b"".join(file.read_bytes() for file in path.parent.iterdir() if file.is_file())
+    assert b"SEALED-39-" in held, "the one that is still there"
+    assert held.count(b"SEALED-39-") == 50
+    for step in range(1, 39):
+        assert b"SEALED-%d-" % step not in held

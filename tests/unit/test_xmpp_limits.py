@@ -1,14 +1,22 @@
 """The XMPP inside half: what negotiations may cost it, and who can make it pay."""
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import gmpy2
 import pytest
 
 from adapters.xmpp.inside_limits import Pace, half_open
+from adapters.xmpp.inside_stanzas import read_stanza
 from adapters.xmpp.inside_state import MAX_HALF_OPEN, MAX_HALF_OPEN_IN_ACCOUNT, MAX_TALKS, Leg
 from adapters.xmpp.names import ERROR
 from bridge.wire.values import Code
+from crypto.esession.conversation import initiate
+from crypto.xml import serialize
+from tests.unit.esession_keys import ed25519, keyed
+from tests.unit.offline_world import Dice
+from tests.unit.test_xmpp_offline import Table, alice_writes, write
 from tests.unit.xmpp_site import ALICE, BOB, Alice, Site, contact
 
 
@@ -123,6 +131,20 @@ def test_a_request_that_costs_two_exponentiations_counts_twice() -> None:
     assert spent == 10
 
 
+@pytest.mark.parametrize("group", [14, "x25519"])
+def test_a_request_of_three_messages_counts_twice_in_every_group(group: int | str) -> None:
+    site = Site()
+    settings = {"three-message": "yes", "public-keys": "key", "groups": str(group)}
+    site.bob = replace(contact(), options=settings)
+    site.step.account = replace(site.step.account, contacts=(site.bob,))
+    terms = replace(keyed(ed25519("alice"), peer_keys=("key",)), groups=(group,))
+    for n in range(24):
+        asked = initiate(f"f{n}", terms, Dice(f"{n}"), three_message=True).replies[0].payload
+        head = f"<message xmlns='jabber:client' from='{ALICE}/x{n}' to='{BOB}'><thread>f{n}</thread>".encode()
+        site.arrive(head + asked + b"</message>")
+    assert 24 - site.step.codes().count("request-too-many") == 10
+
+
 def test_what_was_used_up_comes_back_with_time() -> None:
     pace = Pace()
     for _ in range(5):
@@ -171,3 +193,39 @@ def test_what_is_left_half_open_is_forgotten_in_time_with_everything() -> None:
     assert leg.talks == ()
     assert not list(site.records.names("session/"))
     assert len(leg.talks) <= MAX_TALKS
+
+
+# ---------------------------------------------------------------- offline sessions
+def test_stanzas_for_published_options_that_prove_nothing_are_tried_only_so_often(powers: list[int]) -> None:
+    """Whoever may fetch the options knows what to name in a stanza; with them the account's bucket serves as well."""
+    table = Table()
+    table.renew()
+    good, _ = write(table)
+    forged = read_stanza(re.sub(rb"(var=.mac.[^>]*><value>)[^<]*", rb"\1" + b"A" * 86 + b"==", serialize(good)))
+    assert forged != good
+    for _ in range(60):
+        assert table.receive(forged) is None
+    tried = table.reports.count("offline-unproved")
+    assert tried == 20, "the bucket of the account"
+    assert table.reports.count("offline-too-many") == 40
+    assert table.receive(good) is None, "like everything else until time has passed"
+    table.step.now += 1000
+    assert table.receive(good) is not None
+
+
+def test_what_the_user_sealed_is_opened_however_much_it_is() -> None:
+    table = Table()
+    table.renew()
+    for n in range(40):
+        stanza, _ = write(table, sender=replace(alice_writes(), dice=Dice(f"{n}")))
+        assert table.receive(stanza) is not None
+    assert "offline-too-many" not in table.reports
+
+
+def test_stanzas_of_foreign_keys_count_as_well() -> None:
+    table = Table()
+    table.renew()
+    for _ in range(30):
+        stanza, _ = write(table, sender=alice_writes("mallory"))
+        assert table.receive(stanza) is None
+    assert table.reports.count("offline-key-unknown") == 20
