@@ -118,9 +118,9 @@ class Chat:
         """Negotiate a session."""
         self.endpoint.sessions.start(self.contact)
 
-    def verify(self) -> bool:
-        """The SAS was compared."""
-        return self.endpoint.sessions.verify(self.contact)
+    def verify(self, *, weak_string: bool = False) -> bool:
+        """The SAS was compared; `weak_string`: by a user who was told what a weak one is worth."""
+        return self.endpoint.sessions.verify(self.contact, weak_string=weak_string)
 
     def unverify(self) -> bool:
         """It was not, or is not to be relied on any more."""
@@ -154,6 +154,9 @@ _WARNINGS = {
 }
 
 
+WEAK_STRING = "a weak string: somebody in between can make it the same at both ends within seconds"
+
+
 def warning(reason: str, view: SessionView) -> str:
     """What a person should read before writing on."""
     weaker = f"This session is weaker than earlier ones with this contact: it lacks {', '.join(view.weaker)}."
@@ -165,7 +168,8 @@ def to_compare(view: SessionView) -> str:
     """What two people compare: the string, or a key where there is none."""
     if view.sas is None:
         return f"compare its key with your contact: {view.fingerprint}"
-    return f"compare with your contact: {view.sas}"
+    kind = f" ({WEAK_STRING})" if view.weak_string else ""
+    return f"compare with your contact: {view.sas}{kind}"
 
 
 async def stdin_lines() -> AsyncIterator[str]:

@@ -141,8 +141,7 @@ class JsonFront:
         """What is no message and does not end anything."""
         match command:
             case {"verify": True}:
-                if not chat.verify():
-                    raise BadCommand("there is no active session to verify")
+                self._verify(chat, weak_string=command.get("weak_string") is True)
             case {"unverify": True}:
                 chat.unverify()
             case {"typing": bool(active)}:
@@ -153,6 +152,12 @@ class JsonFront:
                 self._aside(self._ask(chat, what))
             case _:
                 raise BadCommand("no such command; see docs/client.md")
+
+    def _verify(self, chat: Chat, *, weak_string: bool) -> None:
+        if chat.view.weak_string and not weak_string:
+            raise BadCommand('weak-string: it can be made to match; to count it nevertheless, add "weak_string": true')
+        if not chat.verify(weak_string=weak_string):
+            raise BadCommand("there is no active session to verify")
 
     def _send(self, chat: Chat, text: str, message_id: object) -> None:
         if message_id is not None and not (isinstance(message_id, str) and _ID.fullmatch(message_id)):

@@ -25,7 +25,7 @@ from client.events import (
     SessionView,
     Warned,
 )
-from client.front import Chat, to_compare, warning
+from client.front import WEAK_STRING, Chat, to_compare, warning
 from client.within import SHOWS
 
 HELP = {
@@ -76,7 +76,7 @@ def status_line(view: SessionView, connection: str) -> list[tuple[str, str]]:
     match view.state:
         case "active":
             safe = "yes" if view.post_quantum else "no"
-            parts += [("class:ok", "encrypted"), ("", f" | SAS {view.sas or '-'} "), *_trust(view)]
+            parts += [("class:ok", "encrypted"), ("", f" | SAS {view.sas or '-'} "), *_kind(view), *_trust(view)]
             parts.append(("class:ok" if view.post_quantum else "class:warn", f" | post-quantum: {safe}"))
             if view.disclosure != "never":
                 parts.append(("class:warn", " | the other end may disclose"))
@@ -91,6 +91,10 @@ def status_line(view: SessionView, connection: str) -> list[tuple[str, str]]:
     if view.waiting:
         parts.append(("class:warn", f" | {view.waiting} not acknowledged"))
     return parts
+
+
+def _kind(view: SessionView) -> list[tuple[str, str]]:
+    return [("class:bad", "(weak) ")] if view.weak_string else []
 
 
 def _trust(view: SessionView) -> list[tuple[str, str]]:
@@ -180,6 +184,7 @@ class TerminalFront:
         self._line(
             ("class:ok", "Encrypted session. "),
             ("", f"SAS {view.sas or '-'}, "),
+            *_kind(view),
             *_trust(view),
             ("", f", post-quantum: {safe}"),
         )
@@ -190,6 +195,8 @@ class TerminalFront:
         elif not view.verified:
             self._line(("class:dim", "Compare the five characters with the other end's: your contact reads them out,"))
             self._line(("class:dim", "or the gateway shows them (`lockgate status`). If they match: /verify"))
+            if view.weak_string:
+                self._line(("class:bad", f"It is {WEAK_STRING}."))
 
     # ------------------------------------------------------------ what is typed
     async def run(self, chat: Chat) -> None:
@@ -242,7 +249,7 @@ class TerminalFront:
     def _command(self, chat: Chat, command: str) -> None:
         match command.partition(" ")[0]:
             case "/verify":
-                self._verify(chat)
+                self._verify(chat, weak_string=command.split()[1:] == ["weak"])
             case "/unverify":
                 chat.unverify()
                 self._line(("class:warn", "No session with this contact counts as compared any more."))
@@ -258,8 +265,10 @@ class TerminalFront:
         elif not chat.show(show, status.strip()):
             self._line(("class:dim", "There is no session for it now; it is told in the next one."))
 
-    def _verify(self, chat: Chat) -> None:
-        if chat.verify():
+    def _verify(self, chat: Chat, *, weak_string: bool) -> None:
+        if chat.view.weak_string and not weak_string:
+            self._line(("class:bad", f"Not verified: it is {WEAK_STRING}. To count it nevertheless: /verify weak"))
+        elif chat.verify(weak_string=weak_string):
             self._line(("class:ok", "Verified, for this session and those that follow from it."))
         else:
             self._line(("class:warn", "There is no active session to verify."))
@@ -268,7 +277,7 @@ class TerminalFront:
         rows = {
             "session": view.state,
             "with": view.peer or "-",
-            "SAS": view.sas or "-",
+            "SAS": (view.sas or "-") + (" (weak)" if view.weak_string else ""),
             "verified": "yes" if view.verified else "no",
             "earlier sessions": view.chain or "-",
             "role, profile": f"{view.role or '-'}, {view.profile or '-'}",

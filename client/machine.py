@@ -60,6 +60,7 @@ class Machine:
             thread=talk.conversation.thread,
             role=str(session.role),
             sas=session.sas or None,
+            weak_string=session.weak_string,
             verified=session.verified,
             chain=str(session.chain),
             profile=str(session.profile),

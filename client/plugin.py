@@ -89,12 +89,13 @@ class XEP_0116(Stream):  # noqa: N801 - slixmpp's way of naming plugins
         """How things stand with the contact."""
         return self._contact(jid).view()
 
-    def verify(self, jid: str | JID) -> bool:
+    def verify(self, jid: str | JID, *, weak_string: bool = False) -> bool:
         """The user compared the short authentication string with the contact, and it was the same.
 
-        Holds for this session and all that descend from it by retained secrets. False when no session is active.
+        Holds for this session and all that descend from it by retained secrets. False when no session is active, and
+        for a string that proves little (`SessionView.weak_string`) unless `weak_string` says that the user knows.
         """
-        done = self._contact(jid).verify()
+        done = self._contact(jid).verify(weak_string=weak_string)
         self._again()
         return done
 

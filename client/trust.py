@@ -28,21 +28,24 @@ class Trust(Machine):
     """What the user said about the contact, and what is noticed."""
 
     # ------------------------------------------------------------ the user's word
-    def verify(self) -> bool:
+    def verify(self, *, weak_string: bool = False) -> bool:
         """The user compared the SAS, or the key's fingerprint where there is none, and it was the same.
 
-        False when no session is active, or nothing in it can be compared.
+        `weak_string`: the user was told what a string of the XEP's own kind is worth (`SessionView.weak_string`). False
+        when no session is active, or nothing in it can be compared, or the string is weak and the user does not know.
         """
         talk = self._talks.current
         session = None if talk is None else talk.conversation.session
         if talk is None or session is None or not (session.sas or talk.public):
+            return False
+        if session.weak_string and not weak_string:
             return False
         if session.sas:
             talk.conversation, retained = esession.confirm(talk.conversation, self._retained())
             self._keep(retained)
         else:
             self._mark(talk, verified=True)
-        if talk.public is not None:
+        if talk.public is not None and not session.weak_string:
             with contextlib.suppress(Misuse):  # no room for another key: the string still counts
                 self._keep_known(accept(self._known(), self.jid, talk.public, validated=True))
             talk.key = "validated"

@@ -141,7 +141,11 @@ class EnclaveInterceptor:
         if answer is not None:
             return answer
         # The enclave does not read it. Personal events, which may be large, cannot be taken for somebody's words.
-        return [ToClient(stanza)] if all(child.tag == _PERSONAL for child in seen.element) else []
+        if all(child.tag == _PERSONAL for child in seen.element):
+            return [ToClient(stanza)]
+        if self._is_own(seen) or seen.type not in ("", "normal", "chat"):
+            return []
+        return [ToServer(seen.error("not-acceptable", "modify"))]
 
     def _is_own(self, seen: Peek) -> bool:
         """Whether a message is from our own server or account: archive results, copies, notifications."""

@@ -61,7 +61,7 @@ def _about_peer(step: Step, word: str, rest: list[str]) -> None:
         answer(step, words.AMBIGUOUS if matching else words.NOT_FOUND)
         return
     at = PeerStep(step, matching[0])
-    said = COMMANDS[word](at, rest[1] if len(rest) > 1 else "")
+    said = COMMANDS[word](at, " ".join(rest[1:]))
     if said is not None:
         at.tell(said)
     proceed(at)
@@ -85,8 +85,12 @@ def _status(step: Step) -> str:
     return "\n".join(lines) or words.NOBODY
 
 
-def _verify(at: PeerStep, string: str) -> str:
-    """Compare the string of the session that waits for it, else of the one in use (docs/decisions/0037)."""
+def _verify(at: PeerStep, said: str) -> str:
+    """Compare the string of the session that waits for it, else of the one in use (docs/decisions/0037).
+
+    One that somebody between can try out counts when the user says `anyway` after it (docs/decisions/0089).
+    """
+    string, _, consent = said.partition(" ")
     talk = at.peer.held or at.peer.current
     conversation = None if talk is None else at.conversation(talk.thread)
     if talk is None or conversation is None or conversation.session is None:
@@ -95,6 +99,8 @@ def _verify(at: PeerStep, string: str) -> str:
         return words.NO_STRING
     if not hmac.compare_digest(conversation.session.sas.encode(), string.strip().lower().encode()):
         return words.differs(at.name)
+    if conversation.session.weak_string and consent.strip().lower() != words.ANYWAY:
+        return words.weak_string(at.name, conversation.session.sas)
     conversation, retained = confirm(conversation, at.retained)
     at.keep(conversation)
     at.keep_retained(retained)

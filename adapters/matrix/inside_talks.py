@@ -188,6 +188,15 @@ def identified(step: Step, contact: ContactPolicy, entry: Kept, transaction_id: 
     return kept_so(step, contact, replace(talk, transaction_id=transaction_id), state), state
 
 
+def withdrawn_late(
+    step: Step, contact: ContactPolicy, talk: Talk, state: states.Cancelled, transaction_id: str
+) -> None:
+    """The room gave our request its id after it was broken off: now its other end can be told."""
+    talk = kept_so(step, contact, replace(talk, transaction_id=transaction_id), state)
+    content = {"code": state.code, "reason": states.REASONS.get(state.code, states.REASONS[states.USER])}
+    _send(step, contact, talk, None, messages.framed("cancel", transaction_id, content, in_room=True))
+
+
 # ---------------------------------------------------------------- who they are
 def us(step: Step) -> Party | None:
     """Our end, None before the first log-in."""

@@ -265,6 +265,8 @@ def answered(step: Step, answer: Input) -> None:
                 inside_talks.identified(step, contact, kept, event_id)
             else:
                 inside_talks.advance(step, contact, kept, states.Withdrawn())
+        elif event_id and isinstance(kept[1], states.Cancelled) and not kept[0].transaction_id:
+            inside_talks.withdrawn_late(step, contact, kept[0], kept[1], event_id)
         inside_verification_room.advance(step, contact)
 
 

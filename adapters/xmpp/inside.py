@@ -9,11 +9,12 @@ from adapters.xmpp.inside_away import AWAY, away_due_ms, tend
 from adapters.xmpp.inside_content import OK, settled
 from adapters.xmpp.inside_ending import abandon_all, expire
 from adapters.xmpp.inside_leg import TIMER, LegStep, arm
+from adapters.xmpp.inside_policy import policy_of
 from adapters.xmpp.inside_queue import acknowledged, enqueue, refused_by_peer
 from adapters.xmpp.inside_signals import to_client
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Leg, Line, Queued
-from adapters.xmpp.inside_trust import distrust, verify
+from adapters.xmpp.inside_trust import DECISIONS
 from adapters.xmpp.names import NETWORK, PLAIN, PRESENCE, REQUESTS, STANZA
 from adapters.xmpp.pep.names import PEP_ITEMS, PEP_REQUESTS
 from bridge.wire.link import Input

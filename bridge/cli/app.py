@@ -191,17 +191,23 @@ def trust_verify(
     sas: Annotated[
         str | None, typer.Option("--sas", "--key", help="What the other end shows; compared, not asked.")
     ] = None,
+    weak_string: Annotated[
+        bool, typer.Option("--weak-string", help="Count a string of the old kind, which can be made to match.")
+    ] = False,
 ) -> None:
     """Compare a session's short authentication string with what the other end shows, and remember the result.
 
     With `--network matrix`: compare the master key of the contact's Matrix identity.
+
+    A string of the old kind, which older clients have, is shown as `weak`: somebody in between can make it the same at
+    both ends within seconds. It counts only with `--weak-string`.
 
     A session that is `held`, because it is not linked to an earlier one that was compared, is shown first; its messages
     flow once it is verified.
     """
     from bridge.cli.trust import verify
 
-    verify(config, account, contact, network=network, shown_there=sas)
+    verify(config, account, contact, network=network, shown_there=sas, weak_string=weak_string)
 
 
 @trust_app.command("approve", short_help="Take a contact's new identity.")

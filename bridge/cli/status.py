@@ -19,6 +19,8 @@ STYLES = {
     "refused": "red",
     "none": "yellow",
     "held": "yellow",
+    "weak": "bold red",
+    "bound": "green",
     "no": "yellow",
     "yes": "green",
     "verified": "green",
@@ -32,7 +34,7 @@ STYLES = {
 }
 PEER = ("account", "contact", "network", "identity", "key", "served", "withheld", "rotated")
 OWN = ("account", "network", "state", "key", "recovery_key", "problem", "recovered")
-LEG = ("account", "contact", "network", "assurance", "state", "verified", "sas", "peer", "waiting")
+LEG = ("account", "contact", "network", "assurance", "state", "verified", "sas", "peer", "waiting", "string")
 
 
 def cell(value: object) -> str:
@@ -49,6 +51,18 @@ def rows(entries: object, columns: Sequence[str]) -> list[list[str]]:
     if not isinstance(entries, list):
         return []
     return [[cell(entry.get(name)) for name in columns] for entry in entries if isinstance(entry, dict)]
+
+
+def is_weak(leg: Mapping[str, object]) -> bool:
+    """Whether somebody between could make the leg's string the same at both ends."""
+    return isinstance(leg.get("sas"), str) and leg.get("sas_bound") is False
+
+
+def with_kinds(legs: object) -> list[dict[str, object]]:
+    """The legs, each with the kind of its string: `bound`, `weak`; none where there is no string."""
+    found = [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
+    kinds = {False: "bound", True: "weak"}
+    return [{**leg, "string": kinds[is_weak(leg)] if leg.get("sas") else None} for leg in found]
 
 
 def grouped(key: object) -> str:
@@ -84,7 +98,7 @@ def show_status(config: Path, *, as_json: bool) -> None:
     _section("Processes", _columns(reply.get("processes")), reply.get("processes"))
     _lockdown(reply.get("lockdown"))
     _section("Connections", _columns(reply.get("health")), reply.get("health"))
-    _section("Legs", LEG, reply.get("legs"))
+    _section("Legs", LEG, with_kinds(reply.get("legs")))
     _section("Contacts' identities", PEER, peers(reply.get("legs")))
     _section("Accounts' own identities", OWN, reply.get("identities"))
     unloaded = reply.get("unloaded")

@@ -7,16 +7,28 @@ from typing import Any
 
 from bridge.cli import output
 from bridge.cli.admin import ask
-from bridge.cli.status import PEER, STYLES, grouped, peers, rows
+from bridge.cli.status import PEER, STYLES, grouped, is_weak, peers, rows, with_kinds
 from bridge.config.load import load_config
 from bridge.config.models import Config
 from bridge.errors import OperatorError, Problem, WorldError
 
-SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer")
+SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer", "string")
+WEAK = (
+    "This string is of the old kind: somebody in between can make it the same at both ends within seconds. That it"
+    " matches proves little."
+)
 _REFUSALS = {
     "no-session": ("no session is active", "Wait until the user has written, then compare again."),
     "other-session": ("the session or identity was replaced meanwhile", "Compare anew: lockgate trust show"),
     "unknown": ("the enclave does not know this leg", "See: lockgate trust show"),
+    "weak-string": (
+        WEAK,
+        "To count it nevertheless: --weak-string. Better: a client that has the bound string, a password or a key.",
+    ),
+    "weak-string-refused": (
+        "the string is of the old kind, which weak_string: refuse never counts",
+        "Compare with a client that has the bound string.",
+    ),
     "no-identity": ("the contact has shown no identity yet", "Let the user write to the contact, then try again."),
     "identity-changed": (
         "the contact shows another identity than before",
@@ -37,21 +49,39 @@ def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
     if as_json:
         output.as_json(legs)
         return
-    output.table([name.upper() for name in SHOWN], rows(legs, SHOWN), STYLES)
+    output.table([name.upper() for name in SHOWN], rows(with_kinds(legs), SHOWN), STYLES)
+    if any(is_weak(leg) for leg in legs):
+        output.line()
+        output.line("A weak string proves little: somebody in between can make it the same at both ends.", "yellow")
     if identities := peers(legs):
         output.line()
         output.table([name.upper() for name in PEER], rows(identities, PEER), STYLES)
 
 
-def verify(config: Path, account: str, contact: str, *, network: str | None, shown_there: str | None) -> None:
-    """Compare the string or the identity, then tell the enclave that the leg is verified."""
+def verify(
+    config: Path,
+    account: str,
+    contact: str,
+    *,
+    network: str | None,
+    shown_there: str | None,
+    weak_string: bool = False,
+) -> None:
+    """Compare the string or the identity, then tell the enclave that the leg is verified.
+
+    A string that somebody between can try out counts only with `weak_string`.
+    """
     loaded = load_config(config)
     leg = _leg(loaded, account, contact, network)
     if isinstance(leg.get("identity"), dict):
         _compare_identity(leg, shown_there)
     else:
+        if is_weak(leg):
+            if not weak_string:
+                raise WorldError(_problem("weak-string", leg, *_REFUSALS["weak-string"]))
+            output.line(WEAK, "bold yellow")
         _compare_string(leg, shown_there)
-    _decide(loaded, leg, "verify")
+    _decide(loaded, leg, "verify-weak-string" if weak_string and is_weak(leg) else "verify")
     output.line(f"{account}/{contact} is verified.", "green")
 
 
@@ -118,7 +148,7 @@ def _confirmed(shown: str, question: str) -> bool:
 
 def _decide(config: Config, leg: dict[str, Any], decision: str) -> None:
     order = {"op": "trust", "decision": decision, **{name: leg[name] for name in ("account", "contact", "network")}}
-    if decision in ("verify", "approve"):
+    if decision != "distrust":
         compared = leg.get("identity")
         order |= {"key": compared["key"]} if isinstance(compared, dict) else {"sas": leg["sas"]}
     code = str(ask(config.admin_socket, order).get("code", "no-reply"))

@@ -109,6 +109,7 @@ class ESession(Closed):
     shield: Literal["initiator", "responder"] | None = None
     offline: Literal["on", "off"] | None = None
     require_verified: bool | None = None
+    weak_string: Literal["accept", "refuse"] | None = None
 
 
 def contradictions(settings: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:

@@ -38,6 +38,7 @@ _ESESSION: Mapping[str, Key] = MappingProxyType(
         ".shield": Key("whose identity is shielded from active attacks", "shield: initiator"),
         ".offline": Key("sessions while the user is offline (XEP-0187)", "offline: on"),
         ".require_verified": Key("whether the user must be verified first", "require_verified: true"),
+        ".weak_string": Key("strings that can be made to match", "weak_string: refuse"),
     }
 )
 

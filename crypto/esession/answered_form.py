@@ -61,12 +61,13 @@ def taken(state: Offered, x: Element, own: Terms) -> Taken:
 def _profile(state: Offered, agreement: Agreement, x: Element) -> Profile:
     """The profile to speak, from what was chosen: only readers of the letter know more than one suite.
 
-    A second attempt is made because of an error that nothing authenticates. Whoever chooses an extension of ours in it
-    is no peer of the deployed profile: somebody made the first attempt fail, and this one must not be the weaker.
+    Which profile a peer had, or is to be tried next, comes from sessions and errors that somebody between may have made.
+    Whoever chooses an extension of ours is no peer of the deployed profile, whatever was remembered: an attempt must not
+    be weaker than what was agreed in it.
     """
     suite = agreement.suite
     extended = suite.kem is not None or not suite.group.isdigit() or agreement.sas == names.BOUND_SAS
-    if (suite.cipher, suite.hash) != (names.PLAIN_CIPHER, names.PLAIN_HASH) or (state.attempt and extended):
+    if (suite.cipher, suite.hash) != (names.PLAIN_CIPHER, names.PLAIN_HASH) or extended:
         return Profile.LETTER
     return state.profile or apparent_profile(x)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from crypto.esession import names
 from crypto.esession.conversation import Conversation, Event, Kind, Outcome, Reply, end, initiate, receive, send
 from crypto.esession.identification import Judge, anyone
 from crypto.esession.profiles import Profile
@@ -16,6 +17,8 @@ from crypto.xml import CLIENT, Element, parse, serialize
 
 THREAD = "thread-1"
 FAST = Terms(groups=(14,))
+DEPLOYED_TERMS = Terms(groups=(14,), ciphers=("aes128-ctr",), hashes=("sha256",), kems=(), sas_algs=(names.SAS,))
+"""What a peer knows that reads the specifications in another way than the letter's: none of the extensions."""
 _TYPES = {Kind.NEGOTIATION: "", Kind.ENCRYPTED: " type='chat'", Kind.ERROR: " type='error'"}
 Change = Callable[[Element], Element]
 
@@ -67,7 +70,9 @@ class End:
         content: bytes | None = None,
         once: bytes | None = None,
     ) -> Element:
-        """The request."""
+        """The request. Only ends of the letter know the extensions."""
+        if self.terms is FAST and profile not in (None, Profile.LETTER):
+            self.terms = DEPLOYED_TERMS
         outcome = initiate(
             THREAD,
             self.terms,

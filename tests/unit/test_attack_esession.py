@@ -99,6 +99,19 @@ def _plain_answer(x: Element) -> Element:
     return Element(x.namespace, x.name, x.attributes, kept)
 
 
+@pytest.mark.parametrize("remembered", [p for p in Profile if p is not Profile.LETTER])
+def test_a_profile_that_is_remembered_does_not_make_a_peer_weaker_that_chooses_an_extension(
+    remembered: Profile,
+) -> None:
+    alice, bob = End("alice", EVERYTHING), End("bob", EVERYTHING)
+    response = message(bob.take(alice.initiate(remembered)).replies[0])
+    proof = message(alice.take(response).replies[0])
+    alice.take(message(bob.take(proof).replies[0]))
+    assert (alice.last.event, bob.last.event) == (Event.ESTABLISHED, Event.ESTABLISHED)
+    assert {alice.session.profile, bob.session.profile} == {Profile.LETTER}
+    assert alice.session.rekeying is not None
+
+
 def test_a_changed_answer_and_a_forged_error_do_not_bring_the_deployed_profile_to_two_ends_of_the_letter() -> None:
     alice, bob = End("alice", EVERYTHING), End("bob", EVERYTHING)
     answer = message(bob.take(alice.initiate()).replies[0])

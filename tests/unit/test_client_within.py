@@ -148,7 +148,7 @@ def test_typing_is_told_once_in_ten_seconds_and_ends_with_the_message() -> None:
 
 
 def test_nothing_is_told_without_a_session_or_to_a_deployed_client() -> None:
-    world = World(profile=Profile.DEPLOYED).meet()
+    world = World(replace(SETTINGS, terms=DEPLOYED_TERMS), profile=Profile.DEPLOYED).meet()
     assert not world.alice.contact.typing(True)
     world.alice.say("hello")
     world.run()

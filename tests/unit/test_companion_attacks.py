@@ -10,7 +10,7 @@ from adapters.companion.inside_stanzas import read_stanza
 from adapters.companion.names import LOCAL, PLAIN, SEALED, Ability, Able
 from bridge.ledger.errors import LedgerFull
 from bridge.ledger.sqlite import SqliteLedger
-from companion.hook import Action, ToClient
+from companion.hook import Action, ToClient, ToServer
 from companion.local_certificate import kept_password
 from companion.store import CompanionStore
 from companion.stream import MAX_FROM_SERVER, Element, StreamReader
@@ -255,7 +255,9 @@ async def test_the_proxy_is_not_led_around_the_enclave(driven: World) -> None:
         f"<subject>forged</subject>{deep}",
         f"<body>forged</body>{'<a/>' * 40_000}",
     ):
-        assert await _shown(driven, f"<message from='{BOB_FULL}' to='{ALICE_FULL}'>{content}</message>") == []
+        actions = await _shown(driven, f"<message from='{BOB_FULL}' to='{ALICE_FULL}' id='1'>{content}</message>")
+        assert [(type(action), b"not-acceptable" in action.octets) for action in actions] == [(ToServer, True)]
+        assert not any(b"forged" in action.octets for action in actions)
 
 
 @pytest.mark.timeout(60)

@@ -50,7 +50,7 @@ def test_every_setting_becomes_a_flat_text(site: Site) -> None:
         f" certificate_file: secrets/ca.pem, openpgp_file: secrets/alice.asc, pinned: ['{PIN[:2]}:{PIN[2:].upper()}'],"
         " allow_dsa: true, rekey: {messages: 10, minutes: 5}, three_message: off, one_shot: accept, shield: responder,"
         " offline: on,"
-        " require_verified: false}",
+        " require_verified: false, weak_string: refuse}",
     )
     assert options(site) == {
         "groups": "14 5 x25519",
@@ -73,6 +73,7 @@ def test_every_setting_becomes_a_flat_text(site: Site) -> None:
         "shield": "responder",
         "offline": "yes",
         "require-verified": "no",
+        "weak-string": "refuse",
     }
 
 

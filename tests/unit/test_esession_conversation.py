@@ -11,6 +11,7 @@ from crypto.esession.terms import Terms
 from crypto.esession.transitions import TABLE
 from crypto.xml import Element, element
 from tests.unit.esession_world import (
+    DEPLOYED_TERMS,
     FAST,
     THREAD,
     End,
@@ -176,7 +177,7 @@ def _without_otr(form: Element) -> Element:
 
 def test_a_peer_of_the_letter_is_reached_on_the_second_attempt() -> None:
     """A responder that knows the letter only, but answers as deployed ones do: typed fields, no `otr`."""
-    alice, bob = End("a"), End("b", Terms(groups=(14,), ciphers=("aes128-ctr",)))
+    alice, bob = End("a"), End("b", DEPLOYED_TERMS)
     stanza = alice.initiate()
     bob.take(stanza)
     alice.take(with_form(message(bob.last.replies[0]), _without_otr))

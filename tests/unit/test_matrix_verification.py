@@ -149,6 +149,15 @@ def test_cancelling_ends_it_at_the_other_end() -> None:
     assert shown(alice) == Shown("cancelled", "room", code="user")
 
 
+def test_a_request_that_is_cancelled_before_the_room_has_it_is_cancelled_once_it_has() -> None:
+    world, alice, bob = met()
+    assert act(alice, "begin") == "ok"
+    assert act(alice, "cancel") == "ok"
+    world.settle()
+    assert shown(bob) == Shown("cancelled", "room", code="user")
+    assert shown(alice).state == "cancelled"
+
+
 def test_whoever_was_asked_starts_when_the_asker_does_not() -> None:
     world, alice, bob = met()
     assert act(alice, "begin") == "ok"

@@ -1,4 +1,4 @@
-"""A string of the XEP's own kind can be tried out (decision 0089): it is called weak, and compared with consent only."""
+"""A string of the XEP's own kind can be tried out (decision 0089): it is called weak, and counts with consent only."""
 
 from dataclasses import replace
 

@@ -401,7 +401,7 @@ def test_a_verification_survives_into_the_sessions_that_follow(profile: Profile)
     site = Site().established(profile)
     site.alice.say("first", "a1")
     site.run()
-    site.do(lambda: _ok(site.half.trust(site.step, site.bob, "verify")))
+    site.do(lambda: _ok(site.half.trust(site.step, site.bob, "verify-weak-string")))
     for n in range(3):
         site.alice.end()
         site.run()

@@ -12,6 +12,7 @@ from adapters.xmpp.names import ENCRYPTED, NS_CHAT_STATES, NS_STANZA_ID, PRESENC
 from adapters.xmpp.outside_stanzas import rendered
 from adapters.xmpp.pep.names import PEP_REQUESTS
 from bridge.wire.values import Address
+from crypto.esession import names
 from crypto.esession.conversation import Conversation, Event, Kind, Outcome, end, initiate, receive, send, thread_of
 from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
@@ -23,6 +24,8 @@ from tests.unit.fake_step import Carried, MemoryRecords, MemoryStep
 BOB = "bob@matrix.example.org"
 ALICE = "alice@example.org"
 FAST = Terms(groups=(14,))
+DEPLOYED_TERMS = Terms(groups=(14,), ciphers=("aes128-ctr",), hashes=("sha256",), kems=(), sas_algs=(names.SAS,))
+"""What a deployed client knows: none of the extensions."""
 
 
 def contact(require: Assurance = Assurance.END_TO_END, id_: str = "bob") -> ContactPolicy:
@@ -79,7 +82,9 @@ class Alice:
         self.outbox.append(head.encode() + payload + b"</message>")
 
     def start(self, profile: Profile | None = Profile.LETTER, thread: str | None = None) -> None:
-        """Ask for a session."""
+        """Ask for a session. Only clients of the letter know the extensions."""
+        if self.terms is FAST and profile not in (None, Profile.LETTER):
+            self.terms = DEPLOYED_TERMS
         thread = thread or f"alice-{self._drawn}"
         self._take(initiate(thread, self.terms, self.draw, profile=profile), thread)
 
