@@ -28,7 +28,7 @@ def described(conversation: Conversation | None, *, held: bool) -> str:
     session = None if conversation is None else conversation.session
     if session is None:
         return "no session"
-    return f"{_state(session, held=held)}, string {session.sas}, {_kind(session)}"
+    return f"{_state(session, held=held)}, string {_string(session)}, {_kind(session)}"
 
 
 def started(name: str, session: Session, *, held: bool) -> str:
@@ -40,20 +40,25 @@ def started(name: str, session: Session, *, held: bool) -> str:
         return (
             f"{name}: WARNING. A session began that is not linked to the one you verified: another client of theirs,"
             f" lost data, or somebody in between. Nothing is sent or shown in it before you compare the string:"
-            f" {session.sas}."
+            f" {_string(session)}."
             f" If theirs is the same, write: verify {name} {session.sas}"
         )
     if session.verified:
-        return f"{first} Verified. The string is {session.sas}."
+        return f"{first} Verified. The string is {_string(session)}."
     if session.chain is Chain.BROKEN:
         first += (
             " It is NOT linked to your earlier sessions: another client of theirs, lost data, or somebody in between."
         )
     elif session.chain is Chain.CONTINUED:
-        return f"{first} The same client as before, not verified yet. The string is {session.sas}."
+        return f"{first} The same client as before, not verified yet. The string is {_string(session)}."
     return (
-        f"{first} Compare the string with theirs, once: {session.sas}. If it is the same, write: verify {name} STRING"
+        f"{first} Compare the string with theirs, once: {_string(session)}."
+        f" If it is the same, write: verify {name} STRING"
     )
+
+
+def _string(session: Session) -> str:
+    return f"{session.sas} (an old kind, which can be forged)" if session.weak_string else session.sas
 
 
 def _state(session: Session, *, held: bool) -> str:
@@ -122,6 +127,17 @@ def differs(name: str) -> str:
     return (
         f"{name}: the strings differ. Somebody may be in between, or one of you looked at another session. Nothing was"
         f" verified. To end the session, write: end {name}"
+    )
+
+
+ANYWAY = "anyway"
+
+
+def weak_string(name: str, string: str) -> str:
+    """The strings are the same, but could have been made so."""
+    return (
+        f"{name}: WARNING. The strings are the same, but they are of the old kind: somebody in between can make them"
+        f" so within seconds. Nothing was verified. To count it nevertheless, write: verify {name} {string} {ANYWAY}"
     )
 
 

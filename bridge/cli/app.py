@@ -186,6 +186,7 @@ def trust_show(
 def trust_verify(
     account: AccountName,
     contact: ContactName,
+    *,
     config: ConfigFile = DEFAULT_CONFIG,
     network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
     sas: Annotated[

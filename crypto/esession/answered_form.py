@@ -61,9 +61,8 @@ def taken(state: Offered, x: Element, own: Terms) -> Taken:
 def _profile(state: Offered, agreement: Agreement, x: Element) -> Profile:
     """The profile to speak, from what was chosen: only readers of the letter know more than one suite.
 
-    Which profile a peer had, or is to be tried next, comes from sessions and errors that somebody between may have made.
-    Whoever chooses an extension of ours is no peer of the deployed profile, whatever was remembered: an attempt must not
-    be weaker than what was agreed in it.
+    Which profile a peer had, or is to be tried next, comes from sessions and errors that somebody between may have
+    made. Whoever chooses an extension of ours is no peer of the deployed profile, whatever was remembered.
     """
     suite = agreement.suite
     extended = suite.kem is not None or not suite.group.isdigit() or agreement.sas == names.BOUND_SAS

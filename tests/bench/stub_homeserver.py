@@ -72,7 +72,20 @@ class StubHomeserver:
             return self._json(await self._sync("since" in request.query))
         parts = path.split("/")
         told = self._known().get((parts[0], parts[-1])) or self._known().get((parts[0], ""))
-        return self._asked(path, body) if told is None else self._json(told)
+        if told is not None:
+            return self._json(told)
+        if parts[0] == "user":
+            return self._account_data(parts[-1], body if request.method == "PUT" else None)
+        return self._asked(path, body)
+
+    def _account_data(self, kind: str, put: bytes | None) -> web.Response:
+        held = self.world.account_data
+        if put is not None:
+            held[ALICE, kind] = json.loads(put)
+            return self._json({})
+        if (ALICE, kind) in held:
+            return self._json(held[ALICE, kind])
+        return web.json_response({"errcode": "M_NOT_FOUND", "error": "no"}, status=404)
 
     def _known(self) -> dict[tuple[str, str], object]:
         """Answers that are always the same, by the first and the last part of the path."""
@@ -95,12 +108,18 @@ class StubHomeserver:
         match parts[0], parts[1]:
             case "keys", "upload":
                 carried = Carried(names.KEYS_UPLOAD, {"body": Public(v=body)}, "l", "k", None)
+            case "keys", "device_signing":
+                carried = Carried(names.SIGNING_KEYS_UPLOAD, {"body": Public(v=body)}, "l", "k", None)
+            case "keys", "signatures":
+                carried = Carried(names.SIGNATURES_UPLOAD, {"body": Public(v=body)}, "l", "k", None)
             case "keys", "query":
                 user = next(iter(json.loads(body)["device_keys"]))
                 carried = Carried(names.KEYS_QUERY, {"user": Address(v=user)}, "l", "k", None)
             case "keys", "claim":
                 keys = json.dumps(json.loads(body)["one_time_keys"]).encode()
                 carried = Carried(names.KEYS_CLAIM, {"keys": Public(v=keys)}, "l", "k", None)
+            case "sendToDevice", "m.room_key.withheld":
+                carried = Carried(names.SEND_WITHHELD, {"body": Public(v=body)}, "l", "k", None)
             case "sendToDevice", _:
                 carried = Carried(names.SEND_TO_DEVICE, {"body": Sealed(v=body)}, "l", "k", None)
             case _:

@@ -1,9 +1,8 @@
 """Both halves of the Matrix adapter against a real Synapse, with a second gateway and with matrix-js-sdk as peers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
 from adapters.matrix.inside_state import Outbound, Tracked
 from adapters.matrix.outside import MatrixOutside
@@ -13,15 +12,6 @@ from tests.interop.matrix_gateway import MatrixGateway, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 TEXTS = ["plain", "emoji \U0001f6a2\U0001f512", "עברית \u202emixed\u202c", "<&>\"'", "two\nlines", "x" * 20_000]
-
-
-@pytest_asyncio.fixture
-async def gateways() -> AsyncIterator[list[MatrixGateway]]:
-    """Gateways that are stopped at the end."""
-    made: list[MatrixGateway] = []
-    yield made
-    for gateway in made:
-        await gateway.stop()
 
 
 async def test_two_gateways_talk_both_ways_in_order(

@@ -1,9 +1,8 @@
 """The account's identity against a real Synapse, with matrix-js-sdk as the judge of it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
-import pytest_asyncio
 
 from adapters.inside_api import ContactPolicy
 from adapters.matrix.inside_identity import shown_recovery_key, state_of
@@ -13,15 +12,6 @@ from tests.conftest import BobFactory
 from tests.interop.matrix_gateway import MatrixGateway, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
-
-
-@pytest_asyncio.fixture
-async def gateways() -> AsyncIterator[list[MatrixGateway]]:
-    """Gateways that are stopped at the end."""
-    made: list[MatrixGateway] = []
-    yield made
-    for gateway in made:
-        await gateway.stop()
 
 
 async def test_a_client_that_shuts_out_unsigned_devices_talks_both_ways_and_shows_no_shield(

@@ -42,6 +42,7 @@ class Bob:
     """A client with ESessions: takes stanzas that were sent to it, returns those that it sends."""
 
     receipts: bool = True
+    terms: Terms = field(default_factory=Terms)
     conversations: dict[str, Conversation] = field(default_factory=dict)
     retained: Retained = field(default_factory=Retained)
     heard: list[str] = field(default_factory=list)
@@ -63,7 +64,7 @@ class Bob:
             self.plain += [] if body is None else [body.text]
             return []
         thread = thread_of(stanza) or ""
-        outcome = receive(self.conversations.get(thread), stanza, terms=Terms(), retained=self.retained, draw=draw)
+        outcome = receive(self.conversations.get(thread), stanza, terms=self.terms, retained=self.retained, draw=draw)
         out = self._keep(thread, outcome)
         for content in [read_content(outcome.content)] if outcome.content else []:
             self.received += content.received
@@ -77,7 +78,7 @@ class Bob:
 
     def ask(self) -> list[bytes]:
         """Start a session."""
-        outcome = initiate(os.urandom(8).hex(), Terms(), draw)
+        outcome = initiate(os.urandom(8).hex(), self.terms, draw)
         assert outcome.conversation is not None
         return self._keep(outcome.conversation.thread, outcome)
 

@@ -301,6 +301,16 @@ def test_a_verification_holds_only_for_the_session_whose_string_was_compared(
     assert bench.chamber.decide(decision) == ("other-session", [])
     assert bench.chamber.decide(decision.model_copy(update={"sas": "abc13"})) == ("other-session", [])
     assert bench.chamber.decide(decision.model_copy(update={"sas": "abc12"}))[0] == "ok"
+    consenting = decision.model_copy(update={"decision": "verify-weak-string"})
+    assert bench.chamber.decide(consenting) == ("other-session", [])
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_the_status_tells_what_a_string_is_worth(bench: Bench, monkeypatch: pytest.MonkeyPatch, bound: bool) -> None:
+    leg = LegStatus("echo", "paper", Assurance.END_TO_END, "active", sas="abc12", sas_bound=bound)
+    monkeypatch.setattr(PaperInside, "status", lambda *_: [leg])
+    found = [leg.sas_bound for leg in bench.chamber.status(1).legs if leg.network == "paper"]
+    assert found == [bound]
 
 
 def test_nothing_of_the_state_is_readable_in_sealed_records(bench: Bench) -> None:

@@ -154,6 +154,53 @@ def test_without_a_terminal_the_string_must_be_given(
     assert [request["op"] for request in gateway.asked] == ["status"]
 
 
+WEAK: dict[str, Any] = {**LEG, "sas_bound": False}
+
+
+def test_a_weak_string_is_shown_as_one(
+    gateway: Gateway, lockgate: Lockgate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.status = {**STATUS, "legs": [WEAK]}
+    assert lockgate("trust", "show") == 0
+    printed = capsys.readouterr().out
+    assert "\tweak" in printed
+    assert "at both ends" in printed
+    assert lockgate("status") == 0
+    assert "\tweak" in capsys.readouterr().out
+    gateway.status = {**STATUS, "legs": [{**LEG, "sas_bound": True}]}
+    assert lockgate("trust", "show") == 0
+    printed = capsys.readouterr().out
+    assert "\tbound" in printed
+    assert "at both ends" not in printed
+
+
+def test_a_weak_string_verifies_only_with_consent(
+    gateway: Gateway, lockgate: Lockgate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.status = {**STATUS, "legs": [WEAK]}
+    assert lockgate("trust", "verify", "alice", "bob", "--sas", "7x2k9") == 1
+    assert "--weak-string" in capsys.readouterr().err
+    assert [request["op"] for request in gateway.asked] == ["status"]
+    assert lockgate("trust", "verify", "alice", "bob", "--sas", "7x2k9", "--weak-string") == 0
+    assert "proves little" in capsys.readouterr().out
+    assert gateway.asked[-1]["decision"] == "verify-weak-string"
+    assert gateway.asked[-1]["sas"] == "7x2k9"
+
+
+def test_consent_counts_for_weak_strings_only(gateway: Gateway, lockgate: Lockgate) -> None:
+    gateway.status = {**STATUS, "legs": [{**LEG, "sas_bound": True}]}
+    assert lockgate("trust", "verify", "alice", "bob", "--sas", "7x2k9", "--weak-string") == 0
+    assert gateway.asked[-1]["decision"] == "verify"
+
+
+def test_what_the_operator_refuses_in_the_configuration_no_option_allows(
+    gateway: Gateway, lockgate: Lockgate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.status, gateway.trust = {**STATUS, "legs": [WEAK]}, {"code": "weak-string-refused"}
+    assert lockgate("trust", "verify", "alice", "bob", "--sas", "7x2k9", "--weak-string") == 1
+    assert "weak_string: refuse" in capsys.readouterr().err
+
+
 def test_a_leg_without_a_session_cannot_be_verified(
     gateway: Gateway, lockgate: Lockgate, capsys: pytest.CaptureFixture[str]
 ) -> None:

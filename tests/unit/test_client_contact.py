@@ -16,6 +16,7 @@ from crypto.esession.retained import Retained
 from crypto.xml import parse
 from rig.search import in_octets
 from tests.unit.client_world import ALICE, BOB, SETTINGS, Flying, Side, World
+from tests.unit.esession_world import DEPLOYED_TERMS
 
 TEXTS = ["🦊 emoji 👩‍👩‍👧", "שלום עולם — مرحبا", "<&>\"'", "one\ntwo\n", "x" * 20_000, "]]>&#65;<body/>"]
 
@@ -80,7 +81,8 @@ def test_nothing_of_the_text_is_on_the_network(world: World) -> None:
 
 @pytest.mark.parametrize("profile", list(Profile)[:2])
 def test_both_profiles_carry_texts_through_every_kind_of_loss(profile: Profile) -> None:
-    world = World(profile=profile).meet()
+    settings = SETTINGS if profile is Profile.LETTER else replace(SETTINGS, terms=DEPLOYED_TERMS)
+    world = World(settings, profile=profile).meet()
     world.alice.say("one")
     world.run()
     assert world.alice.contact.view().profile == profile

@@ -27,6 +27,7 @@ from crypto.esession.retained import Retained
 from crypto.esession.terms import Terms
 from crypto.xml import parse
 from tests.unit.client_world import ALICE, BOB, SETTINGS, Flying, World
+from tests.unit.esession_world import DEPLOYED_TERMS
 
 KEYED = Terms(groups=(14,), peer_keys=("key", "hash", "none"))
 

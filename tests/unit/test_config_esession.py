@@ -137,6 +137,7 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ("{three_message: on}", "not-a-choice", ".three_message", "“on”", "accept, off"),
     ("{shield: both}", "not-a-choice", ".shield", "“both”", "initiator, responder"),
     ("{offline: maybe}", "not-a-choice", ".offline", "“maybe”", "on, off"),
+    ("{weak_string: maybe}", "not-a-choice", ".weak_string", "“maybe”", "accept, refuse"),
     ("{require_verified: 1}", "wrong-type", ".require_verified", "a number", "require_verified: true"),
     ("{public_keys: [none], ca_file: secrets/ca.pem}", "esession", ".ca_file", "[none]", "[hash, key]"),
     ("{one_shot: accept, public_keys: [none]}", "esession", ".one_shot", "public key", "[key, hash, none]"),

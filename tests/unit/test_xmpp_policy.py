@@ -118,6 +118,7 @@ def test_without_settings_sessions_are_as_they_always_were() -> None:
         ("three-message", "1"),
         ("shield", "nobody"),
         ("require-verified", "maybe"),
+        ("weak-string", "perhaps"),
     ],
 )
 def test_settings_that_cannot_be_read_make_no_session_and_are_not_guessed(name: str, value: str) -> None:
