@@ -244,9 +244,7 @@ class Shown:
 class Verifying(Protocol):
     """A half whose contacts can be verified by comparing a short string."""
 
-    def verification(
-        self, step: Step, contact: ContactPolicy, action: str, compared: str | None
-    ) -> tuple[str, Shown]:
+    def verification(self, step: Step, contact: ContactPolicy, action: str, compared: str | None) -> tuple[str, Shown]:
         """Carry out `begin`, `begin-to-device`, `show`, `match`, `differ` or `cancel`: a code, and how it stands then.
 
         `compared`: for `match` and `differ`, the three numbers that were shown, separated by spaces.

@@ -1,11 +1,11 @@
 """The admin socket: one JSON object a line in, one a line out. Who can open it may steer this Lockgate.
 
 Requests: `{"op": "status"}`; `{"op": "trust", "account": ..., "contact": ..., "decision": "verify" |
-"verify-weak-string" | "approve" | "distrust"}`, with `"network"` for another leg than the one to the XMPP user, and with what was compared as `"sas"` or
-`"key"`; `{"op": "release", "positions": [...]}` for inputs that were parked; `{"op": "recovery-key", "account": ...}`,
-which is answered once; `{"op": "recover", "account": ..., "secret": ...}`; `{"op": "verify", "account": ..., "contact":
-..., "action": "begin" | "begin-to-device" | "show" | "match" | "differ" | "cancel"}`, with the numbers that were
-`"compared"`. Errors are `{"error": code}`.
+"verify-weak-string" | "approve" | "distrust"}`, with `"network"` for another leg than the one to the XMPP user, and
+with what was compared as `"sas"` or `"key"`; `{"op": "release", "positions": [...]}` for inputs that were parked;
+`{"op": "recovery-key", "account": ...}`, which is answered once; `{"op": "recover", "account": ..., "secret": ...}`;
+`{"op": "verify", "account": ..., "contact": ..., "action": "begin" | "begin-to-device" | "show" | "match" | "differ"
+| "cancel"}`, with the numbers that were `"compared"`. Errors are `{"error": code}`.
 """
 
 import asyncio

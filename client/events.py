@@ -22,8 +22,8 @@ class SessionView:
     sas: str | None = None
     """Short authentication string, five characters (XEP-0116, sas28x5). To be compared by voice."""
     weak_string: bool = False
-    """Whether the string is of the XEP's own kind: somebody between can make it the same at both ends within seconds, and
-    comparing it proves little. The user must be told (docs/decisions/0089)."""
+    """Whether the string is of the XEP's own kind: somebody between can make it the same at both ends within seconds.
+    The user must be told that comparing it proves little (docs/decisions/0089)."""
     verified: bool = False
     """Whether the user compared the SAS, in this session or an earlier one it descends from."""
     chain: str | None = None

@@ -29,7 +29,7 @@ from client.front import WEAK_STRING, Chat, to_compare, warning
 from client.within import SHOWS
 
 HELP = {
-    "/verify": "the other end shows the same five characters: remember that (asks for nothing else, so be sure)",
+    "/verify": "the other end shows the same five characters: remember that (be sure; a weak SAS: /verify weak)",
     "/unverify": "take that back: no session with the contact counts as compared",
     "/show": "away, xa, dnd, chat or available, and a sentence: tell the contact, encrypted",
     "/end": "end the encrypted session; the next message starts another",

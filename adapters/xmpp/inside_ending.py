@@ -41,7 +41,10 @@ def over(at: LegStep, thread: str, outcome: Outcome, stanza: Element, peer: str)
         case _ if talk is not None and talk.alone:
             came_to_nothing(at, talk)
         case Event.FAILED if outcome.refused_fields == ("dhkeys",) and talk is not None and talk.ours:
-            # The peer negotiates in 4 messages only; which identity is shielded matters less than a session.
+            # The peer negotiates in 4 messages only; which identity is shielded matters less than a session. Anybody
+            # may have written that error: the user is told.
+            at.report("shield-undone")
+            at.notice(peer, "shield-undone")
             start_with(at, peer, None, 1, further=talk.further, three_message=False)
         case Event.FAILED if outcome.retry is not None:
             start_with(at, peer, outcome.retry, 1, further=talk is not None and talk.further)
@@ -130,7 +133,10 @@ def bound(at: LegStep) -> None:
         for talk in half_open[:-MAX_HALF_OPEN]:
             end_talk(at, talk)
     while len(at.leg.talks) > MAX_TALKS:
-        end_talk(at, next((t for t in at.leg.talks[:-1] if t.active and t.held), at.leg.talks[0]))
+        oldest = next((t for t in at.leg.talks[:-1] if t.active and t.held), at.leg.talks[0])
+        end_talk(at, oldest)
+        if oldest.alone:
+            came_to_nothing(at, oldest)
         if at.leg.talks and at.leg.talks[0].closing:
             at.forget(at.leg.talks[0].thread)
 

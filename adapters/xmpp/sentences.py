@@ -159,6 +159,8 @@ NOTICES = {
     "be posing as you: tell the gateway's operator before you write on.",
     "identity-elsewhere": "The identity key that your client shows is known as another user's. Tell the gateway's "
     "operator, unless both accounts are yours.",
+    "shield-undone": "Your client, or somebody in between, refused to begin a session in a way that hides the identity "
+    "of this contact from others. It is begun without that.",
     "identity-weaker": "Your client used to give better proof or stronger encryption than in this session. If you did "
     "not change it, somebody on the way may be weakening it: end the session and begin another.",
     "session-quantum-safe": "This session's keys hold against a quantum computer as well.",

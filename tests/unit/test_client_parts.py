@@ -26,7 +26,7 @@ from client.events import (
     Warned,
 )
 from client.front import to_compare, warning
-from client.front_terminal import printable, status_line
+from client.front_terminal import TerminalFront, printable, status_line
 from client.pace import Allowance, Backoff
 from client.plugin import QueryFailed
 from client.stanzas import Meaning, Stanza, mac_in, read_content, read_error, receipt_content, text_content
@@ -301,9 +301,9 @@ class Recorder:
         self.sent.append((text, message_id))
         return message_id or "made-up"
 
-    def verify(self) -> bool:
+    def verify(self, *, weak_string: bool = False) -> bool:
         """As set."""
-        return self.active
+        return self.active and (weak_string or not self.view.weak_string)
 
     def unverify(self) -> bool:
         """Note it."""
@@ -381,6 +381,20 @@ async def test_a_bad_json_command_is_told_and_the_next_one_is_carried_out(
     told = await commanded(recorder, line, '{"send": "after"}', monkeypatch=monkeypatch)
     assert [event["event"] for event in told] == ["error", "queued"]
     assert recorder.sent == [("after", None)]
+
+
+async def test_a_weak_string_is_told_as_one_and_needs_a_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    recorder.active, recorder.view = True, SessionView(BOB, "active", sas="abc12", weak_string=True)
+    refused, session = await commanded(recorder, '{"verify": true}', '{"status": true}', monkeypatch=monkeypatch)
+    assert (refused["event"], refused["text"].partition(":")[0]) == ("error", "weak-string")
+    assert session["weak_string"] is True
+    assert await commanded(recorder, '{"verify": true, "weak_string": true}', monkeypatch=monkeypatch) == []
+    for consent in ("false", "1", '"yes"'):
+        line = f'{{"verify": true, "weak_string": {consent}}}'
+        [told] = await commanded(recorder, line, monkeypatch=monkeypatch)
+        assert told["event"] == "error"
+    assert "weak" in to_compare(recorder.view)
 
 
 async def test_quit_leaves_the_rest_of_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,12 +477,25 @@ def test_text_cannot_steer_the_terminal() -> None:
     assert printable("שלום\n\tok") == "שלום\n\tok"
 
 
+def test_in_a_terminal_a_weak_string_counts_only_with_a_second_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    front = object.__new__(TerminalFront)  # without a terminal
+    monkeypatch.setattr(TerminalFront, "_line", lambda _, *parts: said.append("".join(text for _, text in parts)))
+    recorder = Recorder()
+    recorder.active, recorder.view = True, SessionView(BOB, "active", sas="abc12", weak_string=True)
+    for line in ("/verify", "/verify week", "/verify weak"):
+        front._command(recorder, line)  # type: ignore[arg-type]
+    assert ["/verify weak" in text for text in said] == [True, True, False]
+    assert [text.startswith("Verified") for text in said] == [False, False, True]
+
+
 def test_the_status_line_says_what_matters() -> None:
     def line(view: SessionView, connection: str = "online") -> str:
         return "".join(text for _, text in status_line(view, connection))
 
     active = SessionView(BOB, "active", sas="abc12", disclosure="never", chain="first")
     assert "encrypted | SAS abc12 not verified" in line(active)
+    assert "encrypted | SAS abc12 (weak) not verified" in line(dataclasses.replace(active, weak_string=True))
     assert "verified" in line(dataclasses.replace(active, verified=True))
     assert "NOT THE SAME" in line(dataclasses.replace(active, chain="broken"))
     assert "may disclose" in line(dataclasses.replace(active, disclosure="enabled"))

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from adapters.xmpp.names import ERROR, NEGOTIATE, RECEIPT
+from adapters.xmpp.names import ERROR, NEGOTIATE, NOTICE, RECEIPT
 from crypto.esession.conversation import Event, initiate, send
 from crypto.esession.identities import Identity
 from crypto.esession.rekeying_state import RekeyPolicy
@@ -94,6 +94,21 @@ def test_a_sender_that_is_gone_is_told_in_the_clear_after_a_while_and_nothing_is
     site.wait(60)
     assert len(site.sent(RECEIPT)) == 1
     assert not list(site.records.names("session/"))
+
+
+def test_an_answer_that_gives_way_to_newer_negotiations_is_told_in_the_clear() -> None:
+    site = site_with(ACCEPTS)
+    site.alice.terms = takes()
+    site.acknowledging = False
+    bodies = [f"m{n}" for n in range(8)]
+    for body in bodies:
+        once(site, body)
+    site.lost = lambda _: True
+    for _, message in list(site.step.deliveries):
+        site.acknowledge(message.id)
+    once(site, "more")
+    site.wait(60)
+    assert sorted(str(c.values["received"].v) for c in site.sent(RECEIPT)) == bodies
 
 
 def test_the_answer_is_sealed_only_for_a_key_that_the_user_has_shown() -> None:
@@ -192,6 +207,9 @@ def test_a_client_that_knows_four_messages_only_is_asked_again_in_four() -> None
     site.run()
     assert Event.FAILED in site.alice.events
     assert site.alice.shown == ["text"]
+    # The error that asks for it could be anybody's: that the identity is not shielded any more is told.
+    assert "shield-undone" in site.step.codes()
+    assert "shield-undone" in [c.values["code"].v for c in site.sent(NOTICE)]
 
 
 @pytest.mark.parametrize("name", ["one-shot", "three-message"])
