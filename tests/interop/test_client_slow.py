@@ -28,8 +28,8 @@ async def test_a_burst_is_not_repeated_behind_itself(short_path: Path) -> None:
             assert [m.body.partition(" ")[0] for m in bob.messages] == [str(n) for n in range(BURST)]
             sent = re.findall(r"<mac>([^<]+)</mac>", "".join(s.xml for s in alice.trace() if s.direction == "out"))
             again = sum(count - 1 for count in collections.Counter(sent).values())
-            # How often the client takes the slow way for a lossy one depends on when the server lets go of what it held:
-            # 3 to 6 times were seen. That one silence repeats one message is for tests/unit/test_client_parts.py.
+            # How often the client takes the slow way for a lossy one depends on when the server lets go of what it
+            # held: 3 to 6 times were seen. That one silence repeats one message is for the unit tests.
             assert again <= 2 * BURST
         finally:
             await alice.stop()
