@@ -7,13 +7,11 @@ import pytest
 
 from crypto.errors import Misuse
 from crypto.esession.conversation import Event, Kind
-from crypto.esession.forms import read_form
 from crypto.esession.identities import Identity, PublicIdentity
 from crypto.esession.passwords import UnusablePassword, password_octets
-from crypto.esession.payloads import negotiation_form
-from crypto.esession.session import Agreed
 from crypto.esession.terms import Terms
 from crypto.xml import Element
+from tests.unit.esession_agreeing import ALICE, BOB, BOTH, agreed, exchange
 from tests.unit.esession_keys import DSA, ED25519, RSA, ed25519, keyed, rsa
 from tests.unit.esession_world import (
     FAST,
@@ -25,34 +23,6 @@ from tests.unit.esession_world import (
     with_form,
     without_field,
 )
-
-BOTH = (Event.ESTABLISHED, Event.ESTABLISHED)
-ALICE, BOB = ed25519("alice"), ed25519("bob")
-KEM, KEM_KEYS = "{urn:lockgate:esession:0}kem", "{urn:lockgate:esession:0}kemkeys"
-GROUP = "{urn:lockgate:esession:0}group"
-
-
-def exchange(sender: End, taker: End) -> None:
-    out = taker.take(sender.send(b"<body>hi</body>"))
-    assert (out.event, [e.text for e in out.content]) == (Event.CONTENT, ["hi"])
-
-
-def offered(stanza: Element, var: str) -> tuple[str, ...] | None:
-    x = negotiation_form(stanza)
-    assert x is not None
-    return read_form(x).offered(var)
-
-
-def agreed(one: Terms, other: Terms) -> Agreed:
-    """What two ends agree to, each having seen the same."""
-    alice, bob = End("a", one), End("b", other)
-    assert negotiate(alice, bob) == BOTH
-    mine, theirs = alice.session.agreed, bob.session.agreed
-    assert (mine.suite, mine.stanzas, mine.rekey_freq) == (theirs.suite, theirs.stanzas, theirs.rekey_freq)
-    assert (mine.sas, mine.hybrid, mine.sas_bound) == (theirs.sas, theirs.hybrid, theirs.sas_bound)
-    exchange(alice, bob)
-    exchange(bob, alice)
-    return mine
 
 
 # ---------------------------------------------------------------------------------------------------- public keys
