@@ -14,6 +14,7 @@ from bridge.wire.values import (
     RequestShape,
     Sealed,
 )
+from crypto.content import Part
 from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 
@@ -110,6 +111,15 @@ class Step(Protocol):
 
     def signal(self, contact: str, signal: Signal) -> None:
         """Typing or presence of the contact, or of the user: hand it to the half on the other side."""
+
+    def pull(self, contact: str, message_id: str, offset: int) -> None:
+        """Ask the half that delivered a message with a file for the part of it that begins at `offset`.
+
+        Parts are asked for one after the other, from 0; 0 again begins anew. Each is answered by `Filing.file_part`.
+        """
+
+    def part(self, contact: str, message_id: str, part: Part) -> None:
+        """The part that was asked for, or a code why there is none: hand it to the half that asked."""
 
     def notify(self, contact: str, code: str) -> None:
         """Have the user told something about the leg to a contact: a code, for which the near half has the words."""
@@ -249,6 +259,21 @@ class Verifying(Protocol):
 
         `compared`: for `match` and `differ`, the three numbers that were shown, separated by spaces.
         """
+
+
+@runtime_checkable
+class Filing(Protocol):
+    """A half that gives and takes files, in parts; only one part of a file is in the enclave at any time."""
+
+    def file_wanted(self, step: Step, contact: ContactPolicy, message_id: str, offset: int) -> None:
+        """The other half wants the part at `offset` of the file of a message this half delivered.
+
+        Must end, now or in a later step, in `Step.part`. A half that lost its place (the enclave was restarted) says
+        so by the code `begin-again`.
+        """
+
+    def file_part(self, step: Step, contact: ContactPolicy, message_id: str, part: Part) -> None:
+        """A part that this half asked for."""
 
 
 @runtime_checkable

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from crypto.content import Attachment, Mark, Reaction, Reply
+
 
 class Kind(StrEnum):
     """What sort of message it is."""
@@ -49,7 +51,23 @@ class Presence:
     status: str = field(default="", repr=False)
 
 
-Signal = Typing | Presence
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The person has seen the conversation up to this message (`Message.id`, written by the other side)."""
+
+    up_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How the person presents themselves, publicly. A picture has at most 64 KiB; empty: none."""
+
+    name: str = field(default="", repr=False)
+    picture: bytes = field(default=b"", repr=False)
+    media_type: str = ""
+
+
+Signal = Typing | Presence | Read | Profile
 """What is true only for a moment: it is never queued, never repeated, and nobody is told when it is lost."""
 
 
@@ -57,8 +75,9 @@ Signal = Typing | Presence
 class Message:
     """One message. `id` is the source network's own id of it: what an acknowledgement names, what doubles share.
 
-    `body` is text in Unicode. `sent_at_ms` is what the sender's side claims, milliseconds since 1970.
-    `position` is the inbox row it arrived by, for tracing.
+    `body` is text in Unicode, readable by itself: marks, replies, places only say more about it. `sent_at_ms` is what
+    the sender's side claims, milliseconds since 1970. `position` is the inbox row it arrived by, for tracing.
+    A retraction and a reaction have no body; whatever a half cannot express, it says in words instead.
     """
 
     id: str
@@ -66,3 +85,14 @@ class Message:
     kind: Kind = Kind.TEXT
     sent_at_ms: int | None = None
     position: int = 0
+    marks: tuple[Mark, ...] = field(default=(), repr=False)
+    replaces: str | None = None
+    """The message that this one is a new wording of; always the first wording, not the last."""
+    retracts: str | None = None
+    """The message that its sender takes back."""
+    reply: Reply | None = None
+    reaction: Reaction | None = None
+    attachment: Attachment | None = None
+    """A file; `body` is then the caption, or empty."""
+    place: str = field(default="", repr=False)
+    """A `geo:` URI; `body` then says it in words."""

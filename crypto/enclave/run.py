@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, InsideHalf, Noticing
+from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, Filing, InsideHalf, Noticing
 from bridge.wire.link import Carry, Report, Trace, WakeAt
 from bridge.wire.values import Value
+from crypto.content import Part
 from crypto.enclave.vault import Scope, Vault
 from crypto.host import Host
 from crypto.message import Message, Signal
@@ -195,6 +196,35 @@ class HalfStep:
         if self._permitted(policy):
             across = self.run.half_step(self.run.other(self.half.network, policy))
             across.half.signalled(across, policy, signal)
+
+    def pull(self, contact: str, message_id: str, offset: int) -> None:
+        """Ask the half that delivered a file's message for a part. One that has no files says so at once."""
+        self.run.across(lambda: self._pull(contact, message_id, offset))
+
+    def _pull(self, contact: str, message_id: str, offset: int) -> None:
+        policy = self.run.contact(contact)
+        across = self.run.half_step(self.run.other(self.half.network, policy))
+        half: object = across.half
+        if isinstance(half, Filing):
+            half.file_wanted(across, policy, message_id, offset)
+        else:
+            self._take_part(policy, message_id, Part(offset, code="no-file"))
+
+    def part(self, contact: str, message_id: str, part: Part) -> None:
+        """Hand a part of a file to the half that asked for it, under the same rule as messages."""
+        self.run.across(lambda: self._part(contact, message_id, part))
+
+    def _part(self, contact: str, message_id: str, part: Part) -> None:
+        policy = self.run.contact(contact)
+        if not self._permitted(policy):
+            part = Part(part.offset, code="far-leg-too-weak")
+        across = self.run.half_step(self.run.other(self.half.network, policy))
+        across._take_part(policy, message_id, part)
+
+    def _take_part(self, contact: ContactPolicy, message_id: str, part: Part) -> None:
+        half: object = self.half
+        if isinstance(half, Filing):
+            half.file_part(self, contact, message_id, part)
 
     def notify(self, contact: str, code: str) -> None:
         """Have the near half tell the user. Of a near half without words for that, only the count stays."""

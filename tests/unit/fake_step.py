@@ -10,9 +10,11 @@ from typing import Literal, TypeVar, cast
 
 from adapters.inside_api import AccountPolicy, AnyValue, InsideHalf
 from bridge.wire.link import Input
+from crypto.content import Part
 from crypto.message import Message, Signal
 
 T = TypeVar("T")
+_LISTS = ("carries", "reports", "traces", "deliveries", "signals", "notices", "pulls", "parts", "done", "failures")
 
 
 class MemoryRecords:
@@ -72,6 +74,8 @@ class MemoryStep:
     deliveries: list[tuple[str, Message]] = field(default_factory=list)
     signals: list[tuple[str, Signal]] = field(default_factory=list)
     notices: list[tuple[str, str]] = field(default_factory=list)
+    pulls: list[tuple[str, str, int]] = field(default_factory=list)
+    parts: list[tuple[str, str, Part]] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     _drawn: int = 0
@@ -125,6 +129,14 @@ class MemoryStep:
         """Note what the user is to be told."""
         self.notices.append((contact, code))
 
+    def pull(self, contact: str, message_id: str, offset: int) -> None:
+        """Note the part of a file that is wanted."""
+        self.pulls.append((contact, message_id, offset))
+
+    def part(self, contact: str, message_id: str, part: Part) -> None:
+        """Note the part that was handed over."""
+        self.parts.append((contact, message_id, part))
+
     def delivered(self, contact: str, message_id: str) -> None:
         """Note the message that the network has."""
         self.done.append((contact, message_id))
@@ -147,10 +159,7 @@ class MemoryStep:
         """Run one step: position counts up; when it raises, records and effects are as before."""
         held, lists = (
             dict(self.records.held),
-            {
-                name: list(cast(list[object], getattr(self, name)))
-                for name in ("carries", "reports", "traces", "deliveries", "signals", "notices", "done", "failures")
-            },
+            {name: list(cast(list[object], getattr(self, name))) for name in _LISTS},
         )
         self.position += 1
         self.records.written = set()
