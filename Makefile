@@ -10,6 +10,7 @@ SERVER ?= prosody
 ARGS ?=
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 600
+WORKERS ?= 2
 SOURCES := bridge adapters crypto client companion rig demo tests
 
 .PHONY: help demo test bench soak fuzz lint format lock clean bootstrap bootstrap-ejabberd bootstrap-python
@@ -17,14 +18,14 @@ SOURCES := bridge adapters crypto client companion rig demo tests
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
 
-demo: bootstrap$(if $(filter ejabberd,$(SERVER)),-ejabberd) ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running, SERVER=ejabberd, CLIENT=profanity: an ordinary client behind the companion)
+demo: bootstrap$(if $(filter ejabberd,$(SERVER)),-ejabberd) ## real servers on loopback, twenty encrypted messages, shown in three columns (KEEP=1 leaves it running, SERVER=ejabberd, CLIENT=profanity: an ordinary client behind the companion, CLIENT=profanity-omemo: the same client with its own OMEMO)
 	@echo "demo: starting"
 	@exec $(PYTHON_BIN)/python -m demo --server $(SERVER) $(if $(CLIENT),--client $(CLIENT)) $(if $(KEEP),--keep) $(ARGS)
 
 test: bootstrap-ejabberd ## the whole test suite: style, types, import contracts, then pytest (ARGS="-k name")
 	@$(MAKE) lint BOOTSTRAPPED=1
 	@echo "test: pytest"
-	@exec $(PYTHON_BIN)/python -m pytest -m "not soak" --timeout 600 --durations 10 $(ARGS)
+	@exec $(PYTHON_BIN)/python -m pytest -m "not soak" -n $(WORKERS) --dist loadfile --timeout 600 --durations 10 $(ARGS)
 
 bench: bootstrap-python ## messages per second, CPU per message, negotiation time, memory: JSON and a table
 	@exec $(PYTHON_BIN)/python -m tests.bench $(ARGS)
@@ -59,7 +60,7 @@ bootstrap: ## install what is missing
 	@scripts/bootstrap
 
 bootstrap-ejabberd:
-	@scripts/bootstrap ejabberd python synapse bob
+	@scripts/bootstrap ejabberd python synapse bob oidc
 
 bootstrap-python:
 	@$(if $(BOOTSTRAPPED),:,scripts/bootstrap python)

@@ -14,6 +14,7 @@ from bridge.wire.values import (
     RequestShape,
     Sealed,
 )
+from crypto.commands import Answer, Order
 from crypto.content import Part
 from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
@@ -50,10 +51,6 @@ class AccountPolicy:
     contacts: tuple[ContactPolicy, ...]
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The account's settings of the near network's sessions; a contact's are its own."""
-
-    def contact_by_alias(self, alias: str) -> ContactPolicy | None:
-        """The contact that appears under this near address."""
-        return next((c for c in self.contacts if c.alias == alias), None)
 
     def contact_by_address(self, network: str, address: str) -> ContactPolicy | None:
         """The contact that has this far address."""
@@ -124,11 +121,32 @@ class Step(Protocol):
     def notify(self, contact: str, code: str) -> None:
         """Have the user told something about the leg to a contact: a code, for which the near half has the words."""
 
+    def command(self, contact: str, order: Order) -> Answer | None:
+        """One stage of a command to the gateway itself, and its answer; None: there is no such command."""
+
+    def commands(self) -> Mapping[str, str]:
+        """The commands that there are, with their names for people."""
+
+    def moved(self, contact: str) -> None:
+        """The verification of a contact has come further: the half by which the user drives it, if any, is told."""
+
     def delivered(self, contact: str, message_id: str) -> None:
         """The far network has a message that `to_network` was given: its sender may be told."""
 
     def failed(self, contact: str, message_id: str, code: str) -> None:
         """It will not be delivered, and why: its sender must be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Why an identity or a session is believed."""
+
+    how: str
+    """`emoji`, `numbers`, `code` (scanned), `key` (compared), `string` (of a session); `approved`, `first-use`."""
+    by: str
+    """`operator`, `user`; `nobody`: it was the first that was seen."""
+    at_ms: int
+    """Milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,31 @@ class OwnIdentity:
     """Why the last attempt to publish it failed, a code."""
     recovered: str | None = None
     """What came of the last order to recover it, a code."""
+    backup: str = "none"
+    """Where message keys are backed up: `none`, `active`, or why they are not, a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserDevice:
+    """A device of the user's on the near network, where every device has an identity key of its own (OMEMO)."""
+
+    id: int
+    state: str
+    """`undecided`, `blind` (trusted because nothing else is known), `verified`, `distrusted`; `changed`: it shows
+    another key than it had, and nobody has decided; `unknown`: it has shown none."""
+    key: str = ""
+    """The key that a decision would be about: 64 hexadecimal digits; empty: none is known."""
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ContactDevice:
+    """The device that stands for a contact there, and those of the user: these stand with one contact of an account."""
+
+    id: int
+    key: str
+    """Its identity key: 64 hexadecimal digits."""
+    devices: tuple[UserDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +225,14 @@ class LegStatus:
     """Address of the peer's device or resource."""
     waiting: int = 0
     """Messages held for this leg."""
+    undecryptable: Mapping[str, int] | None = field(default=None, hash=False)
+    """How many of those wait for a key, by reason, a code; None where none can."""
     identity: PeerIdentity | None = None
     """Where the network has identities."""
+    proof: Proof | None = None
+    """Why the identity or the session is believed, where that is known."""
+    device: ContactDevice | None = None
+    """Where the contact has a device of its own on this network."""
 
 
 class InsideHalf(Protocol):
@@ -244,20 +293,29 @@ class Shown:
     """`room` or `to-device`."""
     emoji: tuple[int, ...] = field(default=(), repr=False)
     """Seven numbers below 64; none when the other end shows numbers only."""
+    words: tuple[str, ...] = field(default=(), repr=False)
+    """The emoji and their names."""
     decimal: tuple[int, ...] = field(default=(), repr=False)
     code: str = "ok"
     """Why it was cancelled."""
     by_us: bool = False
+    mark: str = field(default="", repr=False)
+    """What a decision about it carries, so that it holds for no other; empty: there is nothing to decide."""
+    scan: bytes = field(default=b"", repr=False)
+    """What the other end may scan: octets of a QR code."""
 
 
 @runtime_checkable
 class Verifying(Protocol):
     """A half whose contacts can be verified by comparing a short string."""
 
-    def verification(self, step: Step, contact: ContactPolicy, action: str, compared: str | None) -> tuple[str, Shown]:
-        """Carry out `begin`, `begin-to-device`, `show`, `match`, `differ` or `cancel`: a code, and how it stands then.
+    def verification(
+        self, step: Step, contact: ContactPolicy, action: str, compared: str | None, by: str = "operator"
+    ) -> tuple[str, Shown]:
+        """Carry out `begin`, `begin-to-device`, `begin-code` (one to scan), `show`, `match`, `differ` or `cancel`.
 
-        `compared`: for `match` and `differ`, the three numbers that were shown, separated by spaces.
+        Returns a code, and how it stands then. `compared`: for `match` and `differ`, the `mark` of what was shown
+        (of emoji and numbers: the three numbers, separated by spaces). `by`: who decides (`Proof`).
         """
 
 
@@ -274,6 +332,43 @@ class Filing(Protocol):
 
     def file_part(self, step: Step, contact: ContactPolicy, message_id: str, part: Part) -> None:
         """A part that this half asked for."""
+
+
+@runtime_checkable
+class KeyTrusting(Protocol):
+    """A half that decides by the identity keys of the user's devices."""
+
+    def trust_key(self, step: Step, contact: ContactPolicy, decision: str, key: str, by: str = "operator") -> str:
+        """`verify` or `distrust` a key of one of the user's devices (hexadecimal digits); returns a code."""
+
+
+class Steering(Step, Protocol):
+    """What the half of the gateway itself is offered besides: it acts for the user."""
+
+    def drive(self, contact: ContactPolicy, action: str, compared: str | None = None) -> tuple[str, Shown]:
+        """The user's part in the verification of a contact (`Verifying`); `unknown-contact` where there is none."""
+
+    def trust_key(self, decision: str, key: str) -> str:
+        """The user's decision about the key of one of their own devices (`KeyTrusting`); returns a code."""
+
+    def legs(self) -> Sequence[LegStatus]:
+        """How the account's legs stand."""
+
+    def own_identities(self) -> Sequence[OwnIdentity]:
+        """The account's own identities."""
+
+
+@runtime_checkable
+class Commanding(Protocol):
+    """The half of the gateway itself."""
+
+    commands: Mapping[str, str]
+
+    def commanded(self, step: Steering, contact: ContactPolicy, order: Order) -> Answer | None:
+        """One stage of a command; None: there is no such command. `contact`: the gateway's own."""
+
+    def verification_moved(self, step: Steering, contact: ContactPolicy) -> None:
+        """A verification has come further: if the user drives it, they are told."""
 
 
 @runtime_checkable

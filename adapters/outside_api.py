@@ -26,7 +26,7 @@ class AccountRoutes:
     far_addresses: Mapping[str, str]
     contacts: tuple[Route, ...]
     credentials: Mapping[str, Mapping[str, str]] = field(repr=False, default_factory=dict)
-    """By network; for Matrix `{"password": ...}` or `{"token": ..., "device": ...}`."""
+    """By network; for Matrix `{"password": ...}`, `{"token": ..., "device": ...}` or `{"session": PATH}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,15 @@ class Outcome:
 
     `code` is `ok` or names the failure. With `retry` the edge repeats the request (same key, same lane order)
     after `retry_after_s` or its own back-off; without, the outcome is final and goes to the enclave as an
-    `answer`. `body` is the raw response.
+    `answer`. `body` is the raw response. `expected`: a code other than `ok` is no failure, it answers what was asked
+    (what was looked up is not there); it is neither counted nor logged as one.
     """
 
     code: str = "ok"
     body: bytes = field(default=b"", repr=False)
     retry: bool = False
     retry_after_s: float | None = None
+    expected: bool = False
 
 
 class Edge(Protocol):

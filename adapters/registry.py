@@ -31,6 +31,10 @@ BUILTIN: Mapping[str, Halves] = MappingProxyType(
 )
 
 
+CONTROL_INSIDE = "adapters.control.inside:ControlInside"
+"""The half of the gateway itself. It is in every enclave, and has no outside."""
+
+
 class Unloadable(Exception):
     """A network's half cannot be had in this process. The reason names modules and types, never a setting."""
 

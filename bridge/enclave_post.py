@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from adapters.registry import CONTROL_INSIDE
 from bridge.audit import Event, log
 from bridge.channel import ChannelEnded, ControlChannel
 from bridge.config.handover import account_maps, enclave_configure, halves
@@ -19,6 +20,7 @@ from bridge.spawn import ENCLAVE, Child
 from bridge.wire import control
 from bridge.wire.codec import FROM_ENCLAVE_CONTROL, TO_ENCLAVE_CONTROL
 from bridge.wire.permit import Channel
+from bridge.wire.values import CONTROL
 
 WORD_WITHIN_S: Final = 60.0
 ANSWER_WITHIN_S: Final = 5.0
@@ -139,6 +141,7 @@ class EnclavePost:
         arguments += ["--lockdown", loaded.config.enclave.lockdown]
         for network in (NEAR_NETWORK, *sorted(loaded.config.networks())):
             arguments += ["--adapter", f"{network}={halves(loaded.config, network).inside}"]
+        arguments += ["--adapter", f"{CONTROL}={CONTROL_INSIDE}"]
         return arguments
 
     def _hear(self, word: FromEnclave) -> None:
@@ -200,11 +203,19 @@ class EnclavePost:
         return answer if isinstance(answer, control.Status) else None
 
     async def decide(
-        self, account: str, contact: str, network: str, decision: str, *, sas: str | None = None, key: str | None = None
+        self,
+        account: str,
+        contact: str,
+        network: str,
+        decision: str,
+        *,
+        sas: str | None = None,
+        key: str | None = None,
+        device_key: str | None = None,
     ) -> str:
         """Have a trust decision carried out, for the session with that string or that identity; returns its code."""
         where = {"account": account, "contact": contact, "network": network}
-        told = {**where, "decision": decision, "sas": sas, "key": key}
+        told = {**where, "decision": decision, "sas": sas, "key": key, "device_key": device_key}
         answer = await self._ask(lambda nonce: control.TrustDecision.model_validate({**told, "nonce": nonce}))
         return answer.code if isinstance(answer, control.Decided) else "no-answer"
 

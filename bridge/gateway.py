@@ -22,7 +22,7 @@ from bridge.ledger.model import Ledger
 from bridge.ledger.sqlite import SqliteLedger
 from bridge.orders import Orders
 from bridge.routes import account_routes, outside_halves
-from bridge.wire import control
+from bridge.wire import control, gateway_control
 from bridge.worker import Worker
 
 DRAIN_WITHIN_MS = 10_000
@@ -40,7 +40,7 @@ class Gateway:
     def __init__(self, orders: Orders, ledger: Ledger) -> None:
         self.ledger = ledger
         self._orders = orders
-        self._health: dict[tuple[str, str | None], control.Health] = {}
+        self._health: dict[tuple[str, str | None], gateway_control.Health] = {}
         self.edges = Edges(ledger, woken=self._wake, health=self._on_health)
         self.worker = Worker(
             ledger,
@@ -49,7 +49,7 @@ class Gateway:
             counters=self.edges.counters,
         )
 
-    def open(self, serve: control.GatewayServe, halves: Sequence[OutsideHalf]) -> None:
+    def open(self, serve: gateway_control.GatewayServe, halves: Sequence[OutsideHalf]) -> None:
         """Start the outside halves."""
         self.worker.serve(account.account for account in serve.accounts)
         self.edges.open(halves, account_routes(serve.accounts))
@@ -74,13 +74,13 @@ class Gateway:
         raise await self.ledger.failed()
 
     def _on_health(self, network: str, account: str | None, state: str, detail: str) -> None:
-        word = control.Health(network=network, account=account, state=state, detail=detail[:1024])
+        word = gateway_control.Health(network=network, account=account, state=state, detail=detail[:1024])
         if self._health.get((network, account)) != word:
             self._health[network, account] = word
             _log.info(Event.HEALTH, network=network, account=account, state=state, detail=detail)
             self._orders.tell(word)
 
-    async def remap(self, accounts: Sequence[control.AccountRouteMap]) -> None:
+    async def remap(self, accounts: Sequence[gateway_control.AccountRouteMap]) -> None:
         """The operator changed the map."""
         self.worker.serve(account.account for account in accounts)
         await self.edges.remap(account_routes(accounts))
@@ -97,13 +97,13 @@ class Gateway:
         _log.info(Event.RELEASED, count=count)
         return count
 
-    def status(self, nonce: int) -> control.GatewayStatus:
+    def status(self, nonce: int) -> gateway_control.GatewayStatus:
         """How the connections stand and how much waits."""
         depths = self.ledger.depths()
         counts = self.ledger.counters()
         for code, count in self.edges.counters.all().items():
             counts[code] = counts.get(code, 0) + count
-        return control.GatewayStatus(
+        return gateway_control.GatewayStatus(
             nonce=nonce,
             inbox=depths.inbox,
             outbox=depths.outbox,
@@ -142,7 +142,7 @@ class Process:
     async def run(self) -> int:
         """Serve until told to end."""
         first = await self._orders.next()
-        if not isinstance(first, control.GatewayServe):
+        if not isinstance(first, gateway_control.GatewayServe):
             return 1
         set_up(first.log_level, first.log_format)
         detail = ""
@@ -159,7 +159,7 @@ class Process:
 
     async def _refuse(self, detail: str) -> int:
         _log.error(Event.REFUSING, detail=detail)
-        self._orders.tell(control.Refusing(detail=detail[:1024]))
+        self._orders.tell(gateway_control.Refusing(detail=detail[:1024]))
         await self._told()
         return 1
 
@@ -167,10 +167,10 @@ class Process:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._orders.told(), TELL_WITHIN_S)
 
-    async def _serve(self, gateway: Gateway, first: control.GatewayServe, halves: Sequence[OutsideHalf]) -> int:
+    async def _serve(self, gateway: Gateway, first: gateway_control.GatewayServe, halves: Sequence[OutsideHalf]) -> int:
         running = asyncio.create_task(gateway.run())
         gateway.open(first, halves)
-        self._orders.tell(control.Serving())
+        self._orders.tell(gateway_control.Serving())
         _log.info(Event.SERVING, count=len(first.accounts))
         following = asyncio.create_task(self._follow(gateway))
         ending = asyncio.create_task(self._ending.wait())
@@ -192,7 +192,7 @@ class Process:
         draining = asyncio.create_task(gateway.drain(self._within_ms or 0))
         await asyncio.wait([draining, *unless], return_when=asyncio.FIRST_COMPLETED)
         if draining.done():
-            self._orders.tell(control.Drained(left=draining.result()))
+            self._orders.tell(gateway_control.Drained(left=draining.result()))
         draining.cancel()
 
     def _drain_within(self, within_ms: int) -> None:
@@ -209,9 +209,9 @@ class Process:
         await gateway.edges.close()
         return await self._refuse(str(error) if known else "The gateway failed; see its log.")
 
-    async def _release(self, gateway: Gateway, order: control.ReleaseParked) -> None:
+    async def _release(self, gateway: Gateway, order: gateway_control.ReleaseParked) -> None:
         with contextlib.suppress(LedgerError):  # no answer says that it did not happen
-            self._orders.tell(control.Released(nonce=order.nonce, count=await gateway.release(order.positions)))
+            self._orders.tell(gateway_control.Released(nonce=order.nonce, count=await gateway.release(order.positions)))
 
     async def _follow(self, gateway: Gateway) -> None:
         """Follow orders until the supervisor is gone. The order to drain is followed elsewhere, meanwhile."""
@@ -219,13 +219,13 @@ class Process:
             order = await self._orders.next()
             if isinstance(order, socket.socket):
                 gateway.worker.attach(order)
-            elif isinstance(order, control.GatewayRemap):
+            elif isinstance(order, gateway_control.GatewayRemap):
                 self._remapping = asyncio.create_task(gateway.remap(order.accounts))
-            elif isinstance(order, control.ReleaseParked):
+            elif isinstance(order, gateway_control.ReleaseParked):
                 self._releasing = asyncio.create_task(self._release(gateway, order))
-            elif isinstance(order, control.AskGateway):
+            elif isinstance(order, gateway_control.AskGateway):
                 self._orders.tell(gateway.status(order.nonce))
-            elif isinstance(order, control.Drain):
+            elif isinstance(order, gateway_control.Drain):
                 self._drain_within(order.within_ms)
             else:
                 _log.warning(Event.SUPERVISOR_GONE)

@@ -16,7 +16,7 @@ from bridge.config.handover import gateway_serve, route_maps
 from bridge.config.networks import NEAR_NETWORK
 from bridge.keeping import Fatal, State
 from bridge.spawn import ENCLAVE, GATEWAY, Child
-from bridge.wire import control
+from bridge.wire import gateway_control
 from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL
 from bridge.wire.permit import Channel
 
@@ -26,15 +26,20 @@ REFUSALS_WITHIN_S: Final = 5.0
 EXIT_GATEWAY: Final = 1
 
 ToGateway = (
-    control.GatewayServe
-    | control.LinkFollows
-    | control.GatewayRemap
-    | control.Drain
-    | control.ReleaseParked
-    | control.AskGateway
+    gateway_control.GatewayServe
+    | gateway_control.LinkFollows
+    | gateway_control.GatewayRemap
+    | gateway_control.Drain
+    | gateway_control.ReleaseParked
+    | gateway_control.AskGateway
 )
 FromGateway = (
-    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
+    gateway_control.Serving
+    | gateway_control.Refusing
+    | gateway_control.Health
+    | gateway_control.Drained
+    | gateway_control.GatewayStatus
+    | gateway_control.Released
 )
 
 _log = log("supervisor")
@@ -53,7 +58,7 @@ class GatewayPost:
         self.restarts = 0
         self.ready = False
         self.child: Child | None = None
-        self.health: dict[tuple[str, str | None], control.Health] = {}
+        self.health: dict[tuple[str, str | None], gateway_control.Health] = {}
         self._state = state
         self._got_ready = got_ready
         self._channel: ControlChannel[ToGateway, FromGateway] | None = None
@@ -82,7 +87,7 @@ class GatewayPost:
             await channel.send(gateway_serve(loaded))
             self._channel = channel
             if (now := self._state()[0]) is not loaded:  # the operator changed the map meanwhile
-                await self.remap(control.GatewayRemap(accounts=route_maps(now.config, now.secrets)))
+                await self.remap(gateway_control.GatewayRemap(accounts=route_maps(now.config, now.secrets)))
             await self._pass_link()
         return child
 
@@ -100,20 +105,20 @@ class GatewayPost:
 
     def _hear(self, word: FromGateway) -> None:
         match word:
-            case control.Serving():
+            case gateway_control.Serving():
                 self.ready = self._served_once = True
                 self._got_ready()
-            case control.Refusing():
+            case gateway_control.Refusing():
                 self._refused = _printable(word.detail)
                 _log.error(Event.GATEWAY_REFUSED, detail=self._refused)
-            case control.Health():
+            case gateway_control.Health():
                 self._note(word)
-            case control.Drained():
+            case gateway_control.Drained():
                 self._drained.set()
             case _:
                 pass
 
-    def _note(self, word: control.Health) -> None:
+    def _note(self, word: gateway_control.Health) -> None:
         """Keep the last word on a connection: only on those there are, for the gateway may be anybody's."""
         config = self._state()[0].config
         known = word.account is None or word.account in config.accounts
@@ -136,7 +141,7 @@ class GatewayPost:
         taker.set_result(self.child)
         with contextlib.suppress(ChannelEnded), link:
             # Closed here in any case: the enclave must see the end of the link when the gateway ends.
-            await self._channel.send(control.LinkFollows(), link.fileno())
+            await self._channel.send(gateway_control.LinkFollows(), link.fileno())
 
     def _drop_link(self) -> None:
         if self._link is not None:
@@ -145,18 +150,18 @@ class GatewayPost:
             taker.cancel()
 
     # -------------------------------------------------- the operator's
-    async def remap(self, order: control.GatewayRemap) -> None:
+    async def remap(self, order: gateway_control.GatewayRemap) -> None:
         """Pass a new map on. A gateway that is not there gets it when it starts."""
         if self._channel is not None:
             with contextlib.suppress(ChannelEnded):
                 await self._channel.send(order)
 
-    async def status(self) -> control.GatewayStatus | None:
+    async def status(self) -> gateway_control.GatewayStatus | None:
         """How it stands; None when it does not say."""
         if self._channel is not None and self.ready:
             with contextlib.suppress(ChannelEnded):
-                answer = await self._channel.ask(lambda nonce: control.AskGateway(nonce=nonce), ANSWER_WITHIN_S)
-                return answer if isinstance(answer, control.GatewayStatus) else None
+                answer = await self._channel.ask(lambda nonce: gateway_control.AskGateway(nonce=nonce), ANSWER_WITHIN_S)
+                return answer if isinstance(answer, gateway_control.GatewayStatus) else None
         return None
 
     async def release(self, positions: tuple[int, ...]) -> int | None:
@@ -164,9 +169,9 @@ class GatewayPost:
         if self._channel is not None and self.ready:
             with contextlib.suppress(ChannelEnded):
                 answer = await self._channel.ask(
-                    lambda nonce: control.ReleaseParked(nonce=nonce, positions=positions), ANSWER_WITHIN_S
+                    lambda nonce: gateway_control.ReleaseParked(nonce=nonce, positions=positions), ANSWER_WITHIN_S
                 )
-                return answer.count if isinstance(answer, control.Released) else None
+                return answer.count if isinstance(answer, gateway_control.Released) else None
         return None
 
     # -------------------------------------------------- the end
@@ -175,7 +180,7 @@ class GatewayPost:
         if self._channel is None or self.child is None or not self.ready:
             return
         with contextlib.suppress(ChannelEnded):
-            await self._channel.send(control.Drain(within_ms=int(within_s * 1000)))
+            await self._channel.send(gateway_control.Drain(within_ms=int(within_s * 1000)))
             drained = asyncio.create_task(self._drained.wait())
             waiting: list[asyncio.Future[int] | asyncio.Task[bool]] = [drained, self.child.ended]
             await asyncio.wait(waiting, timeout=within_s + 2.0, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
 
-_INSIDE: Final = re.compile(r"(crypto|vodozemac|gmpy2)(\.|$)|.*\.inside(_\w+)?(\.|$)")
+_INSIDE: Final = re.compile(r"(crypto|vodozemac|gmpy2|doubleratchet|_?(lib)?xeddsa)(\.|$)|.*\.inside(_\w+)?(\.|$)")
 """Our `crypto` package, the libraries that only it uses, and every adapter's inside half."""
 
 

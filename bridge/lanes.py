@@ -219,7 +219,8 @@ class Lanes:
         state.failed.append(again)
         state.wait_until_ms = max(state.wait_until_ms, _now_ms() + int(wait_s * 1000))
         self._counters.add("carry-retry")
-        _log.warning(
+        # Once is nothing: at a start requests come before the network is there.
+        (_log.info if again.attempts == 1 else _log.warning)(
             Event.CARRY_RETRY,
             network=held.carry.network,
             account=held.account,
@@ -236,8 +237,9 @@ class Lanes:
 
     def _finish(self, state: _LaneState, held: Held, outcome: Outcome) -> None:
         if outcome.code != "ok":
-            self._counters.add("carry-failed")
-            _log.warning(
+            if not outcome.expected:
+                self._counters.add("carry-failed")
+            (_log.debug if outcome.expected else _log.warning)(
                 Event.CARRY_FAILED,
                 network=held.carry.network,
                 account=held.account,

@@ -10,13 +10,16 @@ from bridge.config.models import Config
 from bridge.config.networks import NEAR_NETWORK
 from bridge.enclave_post import EnclavePost
 from bridge.gateway_post import GatewayPost
-from bridge.wire import control
+from bridge.wire import control, gateway_control
+from bridge.wire.values import GATEWAY_CONTACT
 
 _SAS: Final = re.compile(r"[a-z0-9 ]{1,64}")
 _DECISIONS: Final = frozenset({"verify", "verify-weak-string", "approve", "distrust"})
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{43}")
+_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+_COMPARED: Final = {"sas": _SAS, "key": _KEY, "device_key": _FINGERPRINT}
 _MATRIX: Final = "matrix"
-_ACTIONS: Final = frozenset({"begin", "begin-to-device", "show", "match", "differ", "cancel"})
+_ACTIONS: Final = frozenset({"begin", "begin-to-device", "begin-code", "show", "match", "differ", "cancel"})
 _MAX_SECRET: Final = 1024
 _POSITIONS: Final = 1 << 53
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,47}")
@@ -62,7 +65,7 @@ class Operator:
 
     async def _release(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         positions = request.get("positions")
-        if not isinstance(positions, list) or not 0 < len(positions) <= control.MAX_RELEASED:
+        if not isinstance(positions, list) or not 0 < len(positions) <= gateway_control.MAX_RELEASED:
             return {"error": "malformed"}
         if not all(type(position) is int and 0 < position < _POSITIONS for position in positions):
             return {"error": "malformed"}
@@ -76,16 +79,14 @@ class Operator:
             return {"error": "malformed"}
         if decision not in _DECISIONS or not _WORD.fullmatch(network):
             return {"error": "malformed"}
-        sas = request.get("sas")
-        if sas is not None and not (isinstance(sas, str) and _SAS.fullmatch(sas)):
-            return {"error": "malformed"}
-        key = request.get("key")
-        if key is not None and not (isinstance(key, str) and _KEY.fullmatch(key)):
-            return {"error": "malformed"}
+        compared = {name: request.get(name) for name in _COMPARED}
+        for name, value in compared.items():
+            if value is not None and not (isinstance(value, str) and _COMPARED[name].fullmatch(value)):
+                return {"error": "malformed"}
         known = self._config().accounts.get(account)
-        if known is None or contact not in known.contacts:
+        if known is None or (contact not in known.contacts and contact != GATEWAY_CONTACT):
             return {"code": "unknown"}
-        return {"code": await self._enclave.decide(account, contact, network, decision, sas=sas, key=key)}
+        return {"code": await self._enclave.decide(account, contact, network, decision, **compared)}
 
     def _matrix_account(self, request: Mapping[str, Any]) -> str | None:
         """The account that is asked about, when it has a Matrix user."""
@@ -133,7 +134,7 @@ def _lockdown(locked: control.Locked | None) -> Mapping[str, Any]:
     return {"sufficient": locked.sufficient, "measures": [measure.model_dump() for measure in locked.measures]}
 
 
-def counted(enclave: control.Status | None, gateway: control.GatewayStatus | None) -> Mapping[str, int]:
+def counted(enclave: control.Status | None, gateway: gateway_control.GatewayStatus | None) -> Mapping[str, int]:
     """What was counted, by code, and how much is in the ledger. The gateway counts what the enclave reports, too."""
     counts: Counter[str] = Counter()
     for told in (enclave, gateway):

@@ -6,15 +6,26 @@ import socket
 from collections import deque
 from typing import Final
 
-from bridge.wire import control
 from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL, MalformedFrame
 from bridge.wire.framing import Deframer, FrameError
+from bridge.wire.gateway_control import (
+    AskGateway,
+    Drain,
+    Drained,
+    GatewayRemap,
+    GatewayServe,
+    GatewayStatus,
+    Health,
+    LinkFollows,
+    Refusing,
+    Released,
+    ReleaseParked,
+    Serving,
+)
 from bridge.wire.permit import Channel, Violation, Warden
 
-Order = control.GatewayServe | control.GatewayRemap | control.Drain | control.ReleaseParked | control.AskGateway
-Report = (
-    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
-)
+Order = GatewayServe | GatewayRemap | Drain | ReleaseParked | AskGateway
+Report = Serving | Refusing | Health | Drained | GatewayStatus | Released
 _READ: Final = 1 << 16
 _DESCRIPTORS: Final = 4
 
@@ -82,7 +93,7 @@ class Orders:
     def _admit(self, payload: bytes) -> None:
         order = TO_GATEWAY_CONTROL.decode(payload)
         self._warden.admit(order)
-        if isinstance(order, control.LinkFollows):
+        if isinstance(order, LinkFollows):
             self._announced += 1
         else:
             self._orders.put_nowait(order)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from adapters.outside_api import AccountRoutes, OutsideHalf, Route
 from adapters.registry import BUILTIN, ENTRY, Unloadable, half
-from bridge.wire.control import AccountRouteMap, NetworkSettings
+from bridge.wire.gateway_control import AccountRouteMap, NetworkSettings
 
 
 def account_routes(accounts: Iterable[AccountRouteMap]) -> list[AccountRoutes]:

@@ -23,7 +23,7 @@ from bridge.keeping import Fatal, Keeper
 from bridge.operator import Operator
 from bridge.register_page import RegisterPage
 from bridge.statedir import StateDir
-from bridge.wire import control
+from bridge.wire import control, gateway_control
 
 DRAIN_WITHIN_S: Final = 10.0
 GRACE_S: Final = 5.0
@@ -148,7 +148,7 @@ class Supervisor:
         self._loaded = Loaded(config, secrets)
         maps = account_maps(config, self._slots, secrets)
         await self.enclave.remap(control.EnclaveRemap(accounts=maps))
-        await self.gateway.remap(control.GatewayRemap(accounts=route_maps(config, secrets)))
+        await self.gateway.remap(gateway_control.GatewayRemap(accounts=route_maps(config, secrets)))
         _log.info(Event.RELOADED, count=len(config.accounts))
 
 
@@ -157,7 +157,7 @@ def _fixed(loaded: Loaded) -> dict[str, object]:
     config = loaded.config
     return {
         "xmpp": (config.xmpp, loaded.secrets.component),
-        "matrix": config.matrix,
+        "matrix": (config.matrix, loaded.secrets.appservice),
         "adapters": (config.adapters, loaded.secrets.adapters),
         "sealing": (config.sealing, loaded.secrets.sealing_key),
         "storage": config.storage,

@@ -81,13 +81,13 @@ def add_login(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write raw stanzas here, as the server sees them")
 
 
-def bare_jid(text: str | None, what: str, *, resource: bool = False) -> str:
-    """A JID with a local part, normalised. Raises Usage."""
+def bare_jid(text: str | None, what: str, *, resource: bool = False, domain: bool = False) -> str:
+    """A JID with a local part, normalised; with `domain` it may have none. Raises Usage."""
     try:
         jid = JID(text or "")
     except InvalidJID:
         jid = JID("")
-    if not jid.user or (jid.resource and not resource):
+    if not (jid.user or (domain and "." in jid.domain)) or (jid.resource and not resource):
         raise Usage(f"{what} must look like name@domain, not {text!r}")
     return str(jid.full if resource else jid.bare)
 
@@ -162,7 +162,7 @@ def _asked(terms: Terms, options: argparse.Namespace) -> Terms:
 
 def prepared(options: argparse.Namespace) -> tuple[Login, str, SqliteStore, Trace | None]:
     """All that a conversation needs. Raises Usage."""
-    contact = bare_jid(options.contact, "the contact")
+    contact = bare_jid(options.contact, "the contact", domain=True)
     login = login_of(options, contact)
     try:
         store = SqliteStore(options.store or default_store(login.jid.partition("/")[0]))

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from slixmpp.exceptions import XMPPError
 from slixmpp.stanza import Presence
 
 from client.account import Account, Login, Trace
+from client.files import fetched, uploaded
 from client.pace import Backoff
 from client.plugin import XEP_0116, sessions_of
 from client.store import Store
@@ -44,6 +46,14 @@ class Endpoint(Account):
     def sessions(self) -> XEP_0116:
         """The plugin."""
         return sessions_of(self)
+
+    async def uploaded(self, path: Path) -> str:
+        """See client.files."""
+        return await uploaded(self, self._login, path)
+
+    async def fetched(self, address: str, folder: Path) -> Path:
+        """See client.files."""
+        return await fetched(self._login, address, folder)
 
     def begin(self) -> None:
         """Connect, and stay connected until `leave`."""

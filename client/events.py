@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from client.content import NOTHING, Said
 from crypto.xml import Element
 
 
@@ -107,6 +108,38 @@ class MessageReceived(Happening):
     body: str = field(repr=False)
     peer: str
     thread: str
+    said: Said = NOTHING
+    """What it says beside its text: whether it is a new wording, an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted(Happening):
+    """All that the contact now feels about a message: these, and nothing else any more."""
+
+    event: ClassVar[str] = "esession_reaction"
+    id: str
+    to: str
+    emojis: tuple[str, ...] = field(repr=False)
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted(Happening):
+    """The contact takes a message of theirs back. Whether it is one of theirs is for the program to see."""
+
+    event: ClassVar[str] = "esession_retraction"
+    id: str
+    to: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRead(Happening):
+    """The contact has been shown all up to this message of the user's."""
+
+    event: ClassVar[str] = "esession_read"
+    up_to: str
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +155,7 @@ class MessageCopied(Happening):
     body: str = field(repr=False)
     sender: str
     peer: str
+    said: Said = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from client.events import (
+    ContactRead,
     ContactTyping,
+    Happening,
     MessageCopied,
     MessageDelivered,
     MessageFailed,
     MessageHeld,
     MessageReceived,
     PlainReceived,
+    Reacted,
+    Retracted,
 )
 from client.stanzas import (
     Content,
@@ -40,6 +44,16 @@ SENT_MACS = 512
 """Of our own stanzas, of whatever session: a server may put the whole stanza into the error that sends it back."""
 
 
+def shown(jid: str, message_id: str, content: Content, peer: str, thread: str) -> Happening:
+    """What a message of the contact's is to the program."""
+    said = content.said
+    if said.retracts is not None:
+        return Retracted(jid, message_id, said.retracts, peer)
+    if said.reacts_to is not None:
+        return Reacted(jid, message_id, said.reacts_to, said.emojis, peer)
+    return MessageReceived(jid, message_id, content.body or "", peer, thread, said)
+
+
 class Exchange(Trust):
     """What is said in the sessions with one contact."""
 
@@ -56,7 +70,10 @@ class Exchange(Trust):
         if self._delivery.unsent() is not None:
             self._said_at_s, self._told_typing = self._around.now(), None
         while self._talks.current is talk and (message := self._delivery.unsent()) is not None:
-            self._send(talk, text_content(message.body, message.id), message.id)
+            # Who does not keep to the letter knows nothing but texts.
+            more = message.more if talk.letter else b""
+            content = text_content(message.body, message.id, more, markable=talk.letter)
+            self._send(talk, content, message.id)
 
     # ------------------------------------------------------------ content
     def _content(self, talk: Talk, content: Content, stanza: Element) -> None:
@@ -69,9 +86,11 @@ class Exchange(Trust):
                 self._put_off(content.origin_id, content.error)
         elif content.copy is not None:
             self._copied(talk, content.copy)
-        elif content.body is not None:
+        elif content.speaks:
             self._typing = False
             self._message(talk, content, stanza)
+        elif content.said.displayed is not None:
+            self._around.notify(ContactRead(self.jid, content.said.displayed, talk.peer))
         if content.state is not None and content.body is None:
             self._typing = content.state == "composing"
             self._around.notify(ContactTyping(self.jid, content.state))
@@ -83,7 +102,7 @@ class Exchange(Trust):
             return
         name = f"own {copy.id}"
         if not self._store.seen(self.jid, name):
-            self._around.notify(MessageCopied(self.jid, copy.id, copy.body, copy.sender, talk.peer))
+            self._around.notify(MessageCopied(self.jid, copy.id, copy.body, copy.sender, talk.peer, copy.said))
             self._store.see(self.jid, name)
 
     def _message(self, talk: Talk, content: Content, stanza: Element) -> None:
@@ -92,9 +111,7 @@ class Exchange(Trust):
         message_id = content.origin_id or stanza.attribute("id") or self._around.new_id("message")
         # Only an authentic id tells doubles apart; what stands outside the encryption may be anybody's.
         if content.origin_id is None or not self._store.seen(self.jid, content.origin_id):
-            self._around.notify(
-                MessageReceived(self.jid, message_id, content.body or "", talk.peer, talk.conversation.thread)
-            )
+            self._around.notify(shown(self.jid, message_id, content, talk.peer, talk.conversation.thread))
             if content.origin_id is not None:
                 self._store.see(self.jid, content.origin_id)
         if content.receipt_wanted:

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from client.endpoint import Endpoint
 from client.events import (
     ContactPresence,
+    ContactRead,
     ContactTyping,
     Happening,
     MessageCopied,
@@ -18,6 +20,8 @@ from client.events import (
     MessageHeld,
     MessageReceived,
     PlainReceived,
+    Reacted,
+    Retracted,
     SessionChanged,
     SessionEnded,
     SessionRefused,
@@ -41,6 +45,9 @@ SHOWN = (
     ContactTyping,
     ContactPresence,
     Warned,
+    Reacted,
+    Retracted,
+    ContactRead,
 )
 
 EXIT_OK, EXIT_UNDELIVERED, EXIT_USAGE = 0, 1, 2
@@ -114,6 +121,34 @@ class Chat:
         """Queue a message; see the plugin."""
         return self.endpoint.sessions.send(self.contact, text, message_id)
 
+    def correct(self, old: str, text: str, message_id: str | None = None) -> str:
+        """Send another wording of a message."""
+        return self.endpoint.sessions.correct(self.contact, old, text, message_id)
+
+    def reply(self, to: str, text: str, message_id: str | None = None, *, quoted: str = "", own: bool = False) -> str:
+        """Answer a message."""
+        return self.endpoint.sessions.reply(self.contact, to, text, message_id, quoted=quoted, own=own)
+
+    def react(self, to: str, emojis: Sequence[str], message_id: str | None = None) -> str:
+        """Say what the user now feels about a message."""
+        return self.endpoint.sessions.react(self.contact, to, emojis, message_id)
+
+    def retract(self, old: str, message_id: str | None = None) -> str:
+        """Take a message back."""
+        return self.endpoint.sessions.retract(self.contact, old, message_id)
+
+    def displayed(self, message_id: str) -> bool:
+        """The user was shown all up to this message."""
+        return self.endpoint.sessions.displayed(self.contact, message_id)
+
+    async def send_file(self, path: Path, message_id: str | None = None) -> str:
+        """Upload a file, and queue the message that names it. Raises client.files.FileFailed."""
+        return self.send(await self.endpoint.uploaded(path), message_id)
+
+    async def fetch_file(self, address: str, folder: Path) -> Path:
+        """Fetch the file that a message names; returns where it is. Raises client.files.FileFailed."""
+        return await self.endpoint.fetched(address, folder)
+
     def start(self) -> None:
         """Negotiate a session."""
         self.endpoint.sessions.start(self.contact)
@@ -134,9 +169,9 @@ class Chat:
         """Tell the contact the user's presence."""
         return self.endpoint.sessions.show(self.contact, show, status)
 
-    async def ask(self, what: str) -> tuple[Element, ...]:
+    async def ask(self, what: str, *, kind: str = "get") -> tuple[Element, ...]:
         """Ask the contact's end something; see the plugin."""
-        return await self.endpoint.sessions.ask(self.contact, what)
+        return await self.endpoint.sessions.ask(self.contact, what, kind=kind)
 
     async def end(self) -> None:
         """End the session."""

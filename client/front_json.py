@@ -7,10 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
+from client.content import Said
 from client.events import (
     ContactPresence,
+    ContactRead,
     ContactTyping,
     Happening,
     MessageCopied,
@@ -19,16 +22,19 @@ from client.events import (
     MessageHeld,
     MessageReceived,
     PlainReceived,
+    Reacted,
+    Retracted,
     SessionChanged,
     SessionEnded,
     SessionRefused,
     SessionView,
     Warned,
 )
+from client.files import FileFailed
 from client.front import Chat, stdin_lines
 from client.plugin import QueryFailed
 from client.queries import QUESTIONS
-from crypto.xml import serialize
+from crypto.xml import MalformedXml, parse, serialize
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -74,17 +80,17 @@ class JsonFront:
     def happened(self, happening: Happening) -> None:
         """One event for each happening that a program needs."""
         match happening:
-            case MessageReceived(id=message_id, body=body, peer=peer, thread=thread):
+            case MessageReceived(id=message_id, body=body, peer=peer, thread=thread, said=said):
                 values = {"id": message_id, "body": body, "from": peer, "thread": thread}
-                tell("message", **values, time=round(time.time(), 3))
+                tell("message", **values, time=round(time.time(), 3), **said_values(said))
             case MessageDelivered(id=message_id):
                 tell("delivered", id=message_id)
             case MessageFailed(id=message_id, condition=condition, text=text):
                 tell("failed", id=message_id, condition=condition, text=text)
             case MessageHeld(id=message_id, condition=condition, text=text):
                 tell("held", id=message_id, condition=condition, text=text)
-            case MessageCopied(id=message_id, body=body, sender=sender):
-                tell("copied", **{"id": message_id, "body": body, "from": sender})
+            case MessageCopied(id=message_id, body=body, sender=sender, said=said):
+                tell("copied", **{"id": message_id, "body": body, "from": sender}, **said_values(said))
             case PlainReceived(peer=peer):
                 tell("plain", **{"from": peer})
             case _:
@@ -101,6 +107,12 @@ class JsonFront:
                 tell("refused", condition=condition, text=text)
             case ContactTyping(state=state):
                 tell("typing", state=state)
+            case ContactRead(up_to=up_to):
+                tell("read", up_to=up_to)
+            case Reacted(id=message_id, to=to, emojis=emojis):
+                tell("reaction", id=message_id, to=to, emojis=list(emojis))
+            case Retracted(id=message_id, to=to):
+                tell("retraction", id=message_id, to=to)
             case ContactPresence(show=show, status=status, peer=peer):
                 tell("presence", **{"show": show, "status": status, "from": peer})
             case Warned(reason=reason, view=view):
@@ -121,8 +133,8 @@ class JsonFront:
     async def _command(self, chat: Chat, command: Mapping[str, Any]) -> bool:
         """Carry out one command; true when it was the last."""
         match command:
-            case {"send": str(text)}:
-                self._send(chat, text, command.get("id"))
+            case {"send": _} | {"edit": _} | {"reply": _} | {"react": _} | {"retract": _}:
+                self._send(chat, command)
             case {"end": True}:
                 await chat.end()
             case {"start": True}:
@@ -131,6 +143,10 @@ class JsonFront:
                 tell("session", **session_values(chat.view))
             case {"flush": True}:
                 self._aside(self._flush(chat, command.get("timeout")))
+            case {"send_file": str(path)}:
+                self._aside(self._send_file(chat, Path(path), self._id(command)))
+            case {"fetch_file": str(address), "folder": str(folder)}:
+                self._aside(self._fetch_file(chat, address, Path(folder)))
             case {"quit": True}:
                 return True
             case _:
@@ -146,10 +162,14 @@ class JsonFront:
                 chat.unverify()
             case {"typing": bool(active)}:
                 chat.typing(active)
+            case {"displayed": str(message_id)}:
+                self._displayed(chat, message_id)
             case {"presence": str(show)}:
                 self._show(chat, show, command.get("status", ""))
             case {"ask": str(what)} if what in QUESTIONS:
                 self._aside(self._ask(chat, what))
+            case {"ask": str(what), "kind": "get" | "set" as kind} if _is_element(what):
+                self._aside(self._ask(chat, what, kind))
             case _:
                 raise BadCommand("no such command; see docs/client.md")
 
@@ -159,14 +179,37 @@ class JsonFront:
         if not chat.verify(weak_string=weak_string):
             raise BadCommand("there is no active session to verify")
 
-    def _send(self, chat: Chat, text: str, message_id: object) -> None:
+    def _id(self, command: Mapping[str, Any]) -> str | None:
+        message_id = command.get("id")
         if message_id is not None and not (isinstance(message_id, str) and _ID.fullmatch(message_id)):
             raise BadCommand("an id is 1 to 64 letters, digits, dots, underscores and hyphens")
+        return message_id
+
+    async def _send_file(self, chat: Chat, path: Path, message_id: str | None) -> None:
         try:
-            sent = chat.send(text, message_id)
+            tell("queued", id=await chat.send_file(path, message_id))
+        except (FileFailed, ValueError) as error:
+            tell("file_failed", id=message_id, text=str(error))
+
+    async def _fetch_file(self, chat: Chat, address: str, folder: Path) -> None:
+        try:
+            tell("file", path=str(await chat.fetch_file(address, folder)), address=address)
+        except FileFailed as error:
+            tell("file_failed", address=address, text=str(error))
+
+    def _send(self, chat: Chat, command: Mapping[str, Any]) -> None:
+        message_id = self._id(command)
+        try:
+            sent = _sent(chat, command, message_id)
         except ValueError as error:
             raise BadCommand(str(error)) from None
         tell("queued", id=sent)
+
+    def _displayed(self, chat: Chat, message_id: str) -> None:
+        try:
+            chat.displayed(message_id)
+        except ValueError as error:
+            raise BadCommand(str(error)) from None
 
     def _show(self, chat: Chat, show: str, status: object) -> None:
         try:
@@ -180,9 +223,9 @@ class JsonFront:
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
 
-    async def _ask(self, chat: Chat, what: str) -> None:
+    async def _ask(self, chat: Chat, what: str, kind: str = "get") -> None:
         try:
-            content = await chat.ask(what)
+            content = await chat.ask(what, kind=kind)
         except QueryFailed as failure:
             tell("answer", ask=what, result=None, reason=failure.reason)
         else:
@@ -191,6 +234,42 @@ class JsonFront:
     async def _flush(self, chat: Chat, timeout_s: object) -> None:
         waiting = await chat.flush(float(timeout_s) if isinstance(timeout_s, int | float) else None)
         tell("flushed", waiting=waiting)
+
+
+def _sent(chat: Chat, command: Mapping[str, Any], message_id: str | None) -> str:
+    """Queue the message of a command. ValueError, or BadCommand for one that is none."""
+    match command:
+        case {"send": str(text)}:
+            return chat.send(text, message_id)
+        case {"edit": str(text), "replaces": str(old)}:
+            return chat.correct(old, text, message_id)
+        case {"reply": str(text), "to": str(to)}:
+            quoted = command.get("quoted", "")
+            own = command.get("own") is True
+            return chat.reply(to, text, message_id, quoted=quoted if isinstance(quoted, str) else "", own=own)
+        case {"react": [*emojis], "to": str(to)} if all(isinstance(e, str) for e in emojis):
+            return chat.react(to, emojis, message_id)
+        case {"retract": str(old)}:
+            return chat.retract(old, message_id)
+    raise BadCommand("no such command; see docs/client.md")
+
+
+def said_values(said: Said) -> dict[str, object]:
+    """Fields of a message that says more than its text; most have none."""
+    values: dict[str, object] = {"replaces": said.replaces, "reply_to": said.reply_to, "place": said.place}
+    values["quoted"] = said.quoted
+    values |= {"reacts_to": said.reacts_to, "emojis": list(said.emojis), "retracts": said.retracts}
+    values["markup"] = "".join(serialize(e).decode() for e in said.markup)
+    return {name: value for name, value in values.items() if value}
+
+
+def _is_element(text: str) -> bool:
+    """Whether a question that is given by its XML can be asked."""
+    try:
+        parse(text.encode(errors="replace"))
+    except MalformedXml:
+        return False
+    return True
 
 
 def parsed(line: str) -> Mapping[str, Any]:

@@ -8,6 +8,8 @@ from client.events import (
     MessageHeld,
     MessageReceived,
     PlainReceived,
+    Reacted,
+    Retracted,
     SessionRefused,
     SessionStarted,
     Warned,
@@ -42,6 +44,10 @@ class PipeFront:
             case MessageReceived(body=body):
                 sys.stdout.write(body + "\n")
                 sys.stdout.flush()
+            case Reacted(emojis=emojis):
+                _say(f"the contact reacted: {' '.join(emojis)}" if emojis else "the contact took a reaction back")
+            case Retracted():
+                _say("the contact took a message back")
             case SessionStarted(view=view) if not view.verified:
                 safe = "yes" if view.post_quantum else "no"
                 _say(f"encrypted session with {view.peer} (post-quantum: {safe}); {to_compare(view)}")

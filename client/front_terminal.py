@@ -13,25 +13,32 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
 from client.events import (
+    ContactRead,
     Happening,
     MessageCopied,
     MessageFailed,
     MessageHeld,
     MessageReceived,
     PlainReceived,
+    Reacted,
+    Retracted,
     SessionEnded,
     SessionRefused,
     SessionStarted,
     SessionView,
     Warned,
 )
+from client.file_commands import FILE_COMMANDS, FileCommands
 from client.front import WEAK_STRING, Chat, to_compare, warning
+from client.recent import COMMANDS, Recent, told
 from client.within import SHOWS
 
 HELP = {
     "/verify": "the other end shows the same five characters: remember that (be sure; a weak SAS: /verify weak)",
     "/unverify": "take that back: no session with the contact counts as compared",
     "/show": "away, xa, dnd, chat or available, and a sentence: tell the contact, encrypted",
+    **COMMANDS,
+    **FILE_COMMANDS,
     "/end": "end the encrypted session; the next message starts another",
     "/status": "all that is known about the session",
     "/help": "this list",
@@ -112,6 +119,8 @@ class TerminalFront:
         self._tell_typing = tell_typing
         self._view: Callable[[], SessionView] | None = None
         self._connection = "connecting"
+        self._recent = Recent()
+        self._files = FileCommands(self._of_file)
         self._prompt: PromptSession[str] = PromptSession(
             history=InMemoryHistory(),
             completer=WordCompleter(list(HELP), sentence=True),
@@ -127,6 +136,9 @@ class TerminalFront:
         stamp = ("class:dim", time.strftime("%H:%M "))
         print_formatted_text(FormattedText([stamp, *parts]), style=STYLE)
         self._refresh()
+
+    def _of_file(self, good: bool, text: str) -> None:
+        self._line(("class:ok" if good else "class:bad", printable(text)))
 
     def _refresh(self) -> None:
         if self._prompt.app.is_running:
@@ -151,11 +163,19 @@ class TerminalFront:
     def happened(self, happening: Happening) -> None:
         """One line for each happening that a person should see."""
         match happening:
-            case MessageReceived(jid=jid, body=body):
-                self._line(("class:them", f"{jid.partition('@')[0]}: "), ("", printable(body)))
-            case MessageCopied(body=body, sender=sender):
+            case MessageReceived(jid=jid, id=message_id, body=body, said=said):
+                self._recent.received(message_id, body, said)
+                lead = ("class:dim", printable(told(said)))
+                self._line(("class:them", f"{jid.partition('@')[0]}: "), lead, ("", printable(self._files.shown(body))))
+            case Reacted(jid=jid, emojis=emojis):
+                shown = " ".join(emojis) or "took a reaction back"
+                self._line(("class:them", f"{jid.partition('@')[0]}: "), ("class:dim", printable(shown)))
+            case Retracted(jid=jid):
+                self._line(("class:them", f"{jid.partition('@')[0]}: "), ("class:dim", "took a message back"))
+            case MessageCopied(body=body, sender=sender, said=said):
                 device = sender.partition("/")[2]
-                self._line(("class:me", f"me ({printable(device)}): "), ("", printable(body)))
+                shown = printable(told(said) + (body or " ".join(said.emojis)))
+                self._line(("class:me", f"me ({printable(device)}): "), ("", shown))
             case SessionStarted(view=view):
                 self._started(view)
             case SessionEnded(reason=reason):
@@ -174,6 +194,8 @@ class TerminalFront:
                 self._line(("class:warn", f"Not taken yet ({condition}): {printable(text)}"))
             case Warned(reason=reason, view=view):
                 self._line(("class:bad", warning(reason, view)))
+            case ContactRead():
+                self._line(("class:dim", "Read."))
             case PlainReceived():
                 self._line(("class:bad", "An unencrypted message came from the contact's address; it is not shown."))
             case _:
@@ -232,19 +254,30 @@ class TerminalFront:
                 self._status(chat.view)
             case "/help":
                 for command, meaning in HELP.items():
-                    self._line(("class:them", f"{command:9}"), ("", meaning))
+                    self._line(("class:them", f"{command:11}"), ("", meaning))
             case command if command.startswith("/") and not command.startswith("//"):
-                self._command(chat, command)
+                if not self._files.typed(chat, command):
+                    self._command(chat, command)
             case _:
                 with contextlib.suppress(IndexError):
                     self._send(chat, line[1:] if line.startswith("//") else line)
         return True
 
     def _send(self, chat: Chat, text: str) -> None:
+        self._recent.read(chat)
         try:
-            chat.send(text)
+            self._recent.sent(chat.send(text))
         except ValueError as error:
             self._line(("class:bad", f"Not sent: {error}"))
+
+    def _recently(self, chat: Chat, command: str) -> None:
+        """A command about one of the last messages."""
+        try:
+            trouble = self._recent.command(chat, command)
+        except ValueError as error:
+            trouble = f"Not sent: {error}"
+        if trouble is not None:
+            self._line(("class:bad", trouble))
 
     def _command(self, chat: Chat, command: str) -> None:
         match command.partition(" ")[0]:
@@ -255,6 +288,8 @@ class TerminalFront:
                 self._line(("class:warn", "No session with this contact counts as compared any more."))
             case "/show":
                 self._show(chat, command)
+            case name if name in COMMANDS:
+                self._recently(chat, command)
             case _:
                 self._line(("class:bad", f"There is no command {printable(command)}; /help lists them."))
 

@@ -8,11 +8,13 @@ See docs/client.md for the events, the Python interface and an example.
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from slixmpp import JID
 from slixmpp.plugins.base import BasePlugin, register_plugin
 
+from client.content import MAX_ID, Saying, correction, reactions, reply, retraction
 from client.events import SessionView
 from client.queries import QUESTIONS
 from client.stanzas import MAX_BODY_OCTETS
@@ -20,6 +22,13 @@ from client.store import KeptMessage
 from client.stream import Stream
 from client.surroundings import ContactSettings
 from crypto.xml import Element, sanitise_text
+
+
+def _id(message_id: str) -> str:
+    """An id that may stand in a stanza. ValueError for one that may not."""
+    if not 0 < len(message_id) <= MAX_ID or sanitise_text(message_id) != message_id:
+        raise ValueError(f"an id has 1 to {MAX_ID} characters")
+    return message_id
 
 
 class QueryFailed(Exception):
@@ -57,13 +66,41 @@ class XEP_0116(Stream):  # noqa: N801 - slixmpp's way of naming plugins
         that XML cannot express become U+FFFD. ValueError: the text is empty or beyond `MAX_BODY_OCTETS`, or a
         message of this id is waiting already.
         """
-        body = sanitise_text(text)
-        if not body or len(body.encode()) > MAX_BODY_OCTETS:
+        return self._say(jid, Saying(text), message_id)
+
+    def _say(self, jid: str | JID, saying: Saying, message_id: str | None) -> str:
+        body = sanitise_text(saying.body)
+        if not body or len(body.encode()) + len(saying.more) > MAX_BODY_OCTETS:
             raise ValueError(f"a message must have a text of at most {MAX_BODY_OCTETS} octets")
-        message = KeptMessage(message_id or self.new_id("message"), body)
+        message = KeptMessage(message_id or self.new_id("message"), body, saying.more)
         self._contact(jid).queue(message)
         self._again()
         return message.id
+
+    def correct(self, jid: str | JID, old: str, text: str, message_id: str | None = None) -> str:
+        """Send another wording of a message of one's own (XEP-0308); as `send`."""
+        return self._say(jid, correction(_id(old), text), message_id)
+
+    def reply(
+        self, jid: str | JID, to: str, text: str, message_id: str | None = None, *, quoted: str = "", own: bool = False
+    ) -> str:
+        """Answer a message (XEP-0461); as `send`. `quoted`: its text; `own`: it is the user's own."""
+        author = self.own_jid() if own else str(JID(jid).bare)
+        return self._say(jid, reply(_id(to), author, sanitise_text(text), quoted), message_id)
+
+    def react(self, jid: str | JID, to: str, emojis: Sequence[str], message_id: str | None = None) -> str:
+        """Say all that one now feels about a message (XEP-0444): these emoji, none to take them back; as `send`."""
+        return self._say(jid, reactions(_id(to), emojis), message_id)
+
+    def retract(self, jid: str | JID, old: str, message_id: str | None = None) -> str:
+        """Take a message of one's own back (XEP-0424); as `send`."""
+        return self._say(jid, retraction(_id(old)), message_id)
+
+    def displayed(self, jid: str | JID, message_id: str) -> bool:
+        """Tell the contact that the user was shown all up to this message (XEP-0333). False: there is no session."""
+        done = self._contact(jid).displayed(_id(message_id))
+        self._again()
+        return done
 
     async def flush(self, jid: str | JID, timeout: float | None = None) -> int:  # noqa: ASYNC109
         """Wait until every message to the contact is acknowledged, or failed; returns how many still wait."""

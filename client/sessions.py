@@ -1,6 +1,7 @@
 """What comes of the stanzas of sessions: negotiations that go on, sessions that begin and end, what they carry."""
 
-from client.events import MessageReceived, SessionRefused, SessionStarted
+from client.events import SessionRefused, SessionStarted
+from client.exchange import shown
 from client.stanzas import Stanza, mac_of, read_content, receipt_content, sealed_part
 from client.starting import Starting
 from client.store import Store
@@ -219,7 +220,7 @@ class Sessions(Starting):
     def _once(self, outcome: Outcome, stanza: Element, sender: str) -> None:
         """A message that was sealed alone: nothing links it to earlier sessions but its sender's key."""
         content, public = read_content(outcome.content), outcome.identity
-        if public is None or content.body is None or content.origin_id is None:
+        if public is None or not content.speaks or content.origin_id is None:
             return
         assessment = assess(self._known(), self.jid, public)
         good = Verdict.SAME in assessment.verdicts or Verdict.NEW in assessment.verdicts
@@ -231,7 +232,7 @@ class Sessions(Starting):
         self._keep_known(remember(self._known(), self.jid, public))
         thread = esession.thread_of(stanza) or ""
         if not self._store.seen(self.jid, content.origin_id):
-            self._around.notify(MessageReceived(self.jid, content.origin_id, content.body, sender, thread))
+            self._around.notify(shown(self.jid, content.origin_id, content, sender, thread))
             self._store.see(self.jid, content.origin_id)
         self._acknowledge_single(sender, public, content.origin_id, thread)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from client.content import CONTENT_FEATURES, NOTHING, NS_MARKERS, Said, read_said
 from crypto.xml import CLIENT, Element, escape_attribute, sanitise_text, serialize
 from crypto.xml import element as xml
 
@@ -19,7 +20,7 @@ NS_CHAT_STATES = "http://jabber.org/protocol/chatstates"
 NS_CARBONS = "urn:xmpp:carbons:2"
 NS_FORWARD = "urn:xmpp:forward:0"
 
-FEATURES = (NS_ESESSION, NS_ESESSION_INIT, NS_STANZA_ENCRYPTION, NS_SSN, NS_RECEIPTS, NS_STANZA_ID)
+FEATURES = (NS_ESESSION, NS_ESESSION_INIT, NS_STANZA_ENCRYPTION, NS_SSN, NS_RECEIPTS, NS_STANZA_ID, *CONTENT_FEATURES)
 """What an endpoint announces by service discovery (XEP-0030)."""
 
 MAX_BODY_OCTETS = 120_000
@@ -63,11 +64,13 @@ class Stanza:
 
 
 # ---------------------------------------------------------------- content, to be encrypted
-def text_content(body: str, message_id: str) -> bytes:
-    """A message's content: the text, a request for a receipt (XEP-0184), its id (XEP-0359)."""
-    return _content(
-        xml(CLIENT, "body", body), xml(NS_RECEIPTS, "request"), xml(NS_STANZA_ID, "origin-id", id=message_id)
-    )
+def text_content(body: str, message_id: str, more: bytes = b"", *, markable: bool = False) -> bytes:
+    """A message's content: the text, a request for a receipt (XEP-0184), its id (XEP-0359), and what stands beside it.
+
+    `markable`: whether to be told when it was shown (XEP-0333).
+    """
+    parts = [xml(CLIENT, "body", body), xml(NS_RECEIPTS, "request"), xml(NS_STANZA_ID, "origin-id", id=message_id)]
+    return _content(*parts, *([xml(NS_MARKERS, "markable")] if markable else [])) + more
 
 
 def receipt_content(message_id: str) -> bytes:
@@ -94,6 +97,7 @@ class Copy:
     sender: str
     """Full JID of the client that wrote it."""
     to: str
+    said: Said = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,13 @@ class Content:
     state: str | None = None
     """A chat state (XEP-0085): `composing`, `paused`, `active`, `inactive`, `gone`."""
     copy: Copy | None = field(default=None, repr=False)
+    said: Said = NOTHING
+    """What it says beside the text."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is a message of the contact's."""
+        return self.body is not None or self.said.reacts_to is not None or self.said.retracts is not None
 
 
 STATES = frozenset({"composing", "paused", "active", "inactive", "gone"})
@@ -121,27 +132,31 @@ def read_content(elements: Sequence[Element]) -> Content:
         return next((e for e in elements if (e.namespace, e.name) == (namespace, name)), None)
 
     body, origin, error = first(CLIENT, "body"), first(NS_STANZA_ID, "origin-id"), first(CLIENT, "error")
+    text, said = read_said(None if body is None else body.text, elements)
     received = (e.attribute("id") for e in elements if (e.namespace, e.name) == (NS_RECEIPTS, "received"))
     return Content(
-        body=None if body is None else body.text,
+        body=text,
         origin_id=None if origin is None else origin.attribute("id"),
         receipt_wanted=first(NS_RECEIPTS, "request") is not None,
         received=tuple(found for found in received if found is not None),
         error=None if error is None else read_error(error),
         state=next((e.name for e in elements if e.namespace == NS_CHAT_STATES and e.name in STATES), None),
         copy=_read_copy(first(NS_CARBONS, "sent")),
+        said=said,
     )
 
 
 def _read_copy(sent: Element | None) -> Copy | None:
-    """The message in a `<sent/>`; None without a text or an id that tells doubles apart."""
+    """The message in a `<sent/>`; None for one that says nothing, or without an id that tells doubles apart."""
     forwarded = None if sent is None else sent.child(NS_FORWARD, "forwarded")
     message = None if forwarded is None else forwarded.child(CLIENT, "message")
-    body = None if message is None else message.child(CLIENT, "body")
-    origin = None if message is None else message.child(NS_STANZA_ID, "origin-id")
-    if message is None or body is None or origin is None or not (found := origin.attribute("id")):
+    if message is None:
         return None
-    return Copy(found, body.text, message.attribute("from") or "", message.attribute("to") or "")
+    content = read_content(message.elements)
+    if not content.speaks or not content.origin_id:
+        return None
+    ends = message.attribute("from") or "", message.attribute("to") or ""
+    return Copy(content.origin_id, content.body or "", *ends, content.said)
 
 
 # ---------------------------------------------------------------- errors
@@ -162,6 +177,7 @@ _FINAL = frozenset(
         "bad-request",
         "feature-not-implemented",
         "forbidden",
+        "gone",
         "item-not-found",
         "jid-malformed",
         "not-allowed",

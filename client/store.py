@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS contact (
     sessions INTEGER NOT NULL DEFAULT 0, sealed_receipts INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS retained (jid TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS outgoing (
-    n INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, UNIQUE (jid, id));
+    n INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+    more BLOB NOT NULL DEFAULT x'', UNIQUE (jid, id));
 CREATE TABLE IF NOT EXISTS seen (
     n INTEGER PRIMARY KEY AUTOINCREMENT, jid TEXT NOT NULL, id TEXT NOT NULL, UNIQUE (jid, id));
 CREATE TABLE IF NOT EXISTS kept (
@@ -42,6 +43,8 @@ class KeptMessage:
 
     id: str
     body: str = field(repr=False)
+    more: bytes = field(default=b"", repr=False)
+    """What stands beside the text, XML (`client.content`)."""
 
 
 class Store(Protocol):
@@ -117,6 +120,8 @@ class SqliteStore:
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA secure_delete = ON")
         database.executescript(_SCHEMA)
+        if "more" not in {row[1] for row in database.execute("PRAGMA table_info(outgoing)")}:  # an older version's
+            database.execute("ALTER TABLE outgoing ADD COLUMN more BLOB NOT NULL DEFAULT x''")
         return database
 
     @contextmanager
@@ -186,13 +191,14 @@ class SqliteStore:
 
     def waiting(self, jid: str) -> Sequence[KeptMessage]:
         """Messages not yet acknowledged, oldest first."""
-        rows = self._db.execute("SELECT id, body FROM outgoing WHERE jid = ? ORDER BY n", (jid,))
-        return [KeptMessage(id, body) for id, body in rows]
+        rows = self._db.execute("SELECT id, body, more FROM outgoing WHERE jid = ? ORDER BY n", (jid,))
+        return [KeptMessage(id, body, bytes(more)) for id, body, more in rows]
 
     def queue(self, jid: str, message: KeptMessage) -> None:
         """Add a message. ValueError when one of this id is waiting already."""
         try:
-            self._db.execute("INSERT INTO outgoing (jid, id, body) VALUES (?, ?, ?)", (jid, message.id, message.body))
+            kept = (jid, message.id, message.body, message.more)
+            self._db.execute("INSERT INTO outgoing (jid, id, body, more) VALUES (?, ?, ?, ?)", kept)
         except sqlite3.IntegrityError:
             taken = True
         else:

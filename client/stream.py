@@ -16,6 +16,7 @@ from slixmpp.xmlstream.stanzabase import StanzaBase
 from slixmpp.xmlstream.tostring import tostring
 
 from client.contact import Contact
+from client.content import NS_CORRECT
 from client.discovery import Discovery
 from client.events import Answered, Happening, MessageReceived
 from client.stanzas import FEATURES, NS_STANZA_ENCRYPTION, Stanza
@@ -236,6 +237,8 @@ class Stream(BasePlugin):
     def _as_message(self, happening: MessageReceived) -> Message:
         message = self.xmpp.make_message(mto=self.xmpp.boundjid, mbody=happening.body, mtype="chat")
         message["from"], message["id"] = JID(happening.peer), happening.id
+        if happening.said.replaces is not None:
+            message.xml.append(ET.Element(f"{{{NS_CORRECT}}}replace", {"id": happening.said.replaces}))
         return message
 
     def _again(self) -> None:

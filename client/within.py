@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from client.content import displayed_content
 from client.events import Answered, ContactPresence
 from client.exchange import Exchange
 from client.queries import UNKNOWN, About, answer
@@ -39,6 +40,14 @@ class Within(Exchange):
         self._told_typing = active, now
         like = Stanza("", "chat", self._around.new_id("stanza"), "", b"", passing=True)
         return self._send(talk, state_content("composing" if active else "paused"), None, like)
+
+    def displayed(self, message_id: str) -> bool:
+        """Tell the contact that the user was shown all up to this message; false when there is no session for it."""
+        talk = self._talks.current
+        if talk is None or not talk.letter:
+            return False
+        like = Stanza("", "chat", self._around.new_id("stanza"), "", b"", passing=True)
+        return self._send(talk, displayed_content(message_id), None, like)
 
     def show(self, show: str, status: str = "") -> bool:
         """Tell the contact the user's presence, now and in each new session. ValueError for one that is not known.

@@ -14,6 +14,17 @@ class Kind(StrEnum):
     EMOTE = "emote"
 
 
+class Standing(StrEnum):
+    """What is known of who wrote a message. Orders to the gateway go by it."""
+
+    PLAIN = "plain"
+    """Nothing: anybody on the way can have written it."""
+    ENCRYPTED = "encrypted"
+    """It came end-to-end encrypted, from whoever the other end is."""
+    VERIFIED = "verified"
+    """The same, and the other end was compared, or linked to one that was."""
+
+
 class Assurance(StrEnum):
     """What a leg's encryption is worth, best first (design, section 7)."""
 
@@ -96,3 +107,5 @@ class Message:
     """A file; `body` is then the caption, or empty."""
     place: str = field(default="", repr=False)
     """A `geo:` URI; `body` then says it in words."""
+    standing: Standing = Standing.PLAIN
+    """How it came: whoever delivers it says so."""

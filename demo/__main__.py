@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo import companion, show
+from demo import companion, omemo, show
 from demo.proof import Claim, Evidence, leg_claims
 from demo.texts import Line, conversation
 from rig.ejabberd import Ejabberd
@@ -23,7 +23,7 @@ from rig.synapse import Synapse
 from rig.xmpp import XmppServer
 
 SERVERS: dict[str, type[XmppServer]] = {kind.name: kind for kind in (Prosody, Ejabberd)}
-CHAT, PROFANITY = "chat", "profanity"
+CHAT, PROFANITY, PROFANITY_OMEMO = "chat", "profanity", "profanity-omemo"
 LOGS = ROOT / ".cache" / "logs" / "demo"
 _started_at = time.monotonic()
 
@@ -159,6 +159,9 @@ async def _until_interrupted(folder: Path, kind: str, client: str, *, keep: bool
     try:
         if client == PROFANITY:
             status = 0 if await companion.play(folder, progress) else 1
+        elif client == PROFANITY_OMEMO:
+            # Few components: Profanity asks each of them what it is when it logs in.
+            status = 0 if await omemo.play(folder, SERVERS[kind](folder / kind, components=4), progress) else 1
         else:
             status = 0 if await _play(folder, kind, keep=keep) else 1
     except asyncio.CancelledError:
@@ -176,7 +179,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     parser.add_argument("--server", choices=SERVERS, default=Prosody.name, help="the XMPP server (default: prosody)")
-    parser.add_argument("--client", choices=(CHAT, PROFANITY), default=CHAT, help="Alice's client (default: chat)")
+    parser.add_argument(
+        "--client", choices=(CHAT, PROFANITY, PROFANITY_OMEMO), default=CHAT, help="Alice's client (default: chat)"
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="lockgate-demo-"))
     try:

@@ -47,8 +47,12 @@ def _lines(word: str) -> tuple[list[Line], list[Line]]:
 class Play:
     """One conversation of Profanity's user with Bob."""
 
-    def __init__(self, scene: Scene, companion: CompanionProcess, profanity: Profanity) -> None:
-        self.scene, self.companion, self.profanity = scene, companion, profanity
+    stanza = _STANZA
+    """A message between server and gateway: its id, and its ciphertext."""
+
+    def __init__(self, scene: Scene, profanity: Profanity, *folders: Path) -> None:
+        """`folders`: further ones in which the word may not be."""
+        self.scene, self.profanity, self.folders = scene, profanity, folders
         self.word = f"heron{secrets.token_hex(6)}"
         self.alice, self.bob = _lines(self.word)
         self.room = ""
@@ -94,11 +98,14 @@ class Play:
         found: dict[str, str] = {}
         for capture in self.scene.xmpp_tap.captures:
             octets = bytes(capture.to_client if ours else capture.to_server)
-            for match in _STANZA.finditer(octets):
-                stanza_id = match[1].decode()
-                if stanza_id.startswith("m-") is not ours and not stanza_id.startswith(("lg-", "s-")):
-                    found[stanza_id] = match[2].decode()
+            for match in self.stanza.finditer(octets):
+                if self.is_message(match[1].decode(), ours):
+                    found[match[1].decode()] = match[2].decode()
         return list(found.values())
+
+    def is_message(self, stanza_id: str, ours: bool, /) -> bool:
+        """Whether a stanza with ciphertext is a message of the conversation, not of the session's upkeep."""
+        return stanza_id.startswith("m-") is not ours and not stanza_id.startswith(("lg-", "s-"))
 
     def rows(self) -> list[Seen]:
         """The conversation by message."""
@@ -121,8 +128,8 @@ class Play:
             rows.append(Seen(answer, at(his, n), at(back, n), cipher(self.events[n]), answer.text))
         return rows
 
-    def claims(self, rows: list[Seen], said: str, leg: dict[str, Any], legs: list[dict[str, Any]]) -> list[Claim]:
-        """What is claimed, with what contradicts it."""
+    def claims(self, rows: list[Seen], legs: list[dict[str, Any]]) -> list[Claim]:
+        """What is claimed with any encryption, each claim with what contradicts it."""
         wanted = ([line.text for line in self.alice], [line.text for line in self.bob])
         got = ([message.body for message in self.scene.bob.messages], self.shown(False))
         delivered = [
@@ -132,26 +139,29 @@ class Play:
         weak = [
             f"the {each['network']} leg is {each['assurance']}" for each in legs if each["assurance"] != "end-to-end"
         ]
-        same = [] if leg["sas"] in said else [f"{leg['sas']} is not in: {said}"]
+        between = f"{self.scene.xmpp.title}, the gateway process and Synapse"
+        places = "servers, gateway, connections" + (", the companion's files" if self.folders else "")
         return [
             Claim("every message arrived exactly once, in order and intact", delivered),
-            Claim("every message was ciphertext for Prosody, the gateway process and Synapse", bare),
-            Claim("Profanity's contact Lockgate and the gateway show the same short authentication string", same),
+            Claim(f"every message was ciphertext for {between}", bare),
             Claim("both legs are end-to-end encrypted", weak),
-            Claim(
-                "the word of the day is nowhere: servers, gateway, connections, the companion's files", self._leaks()
-            ),
+            Claim(f"the word of the day is nowhere: {places}", self._leaks()),
         ]
 
     def _leaks(self) -> list[str]:
         scene, needles = self.scene, [self.word.encode()]
         found = []
-        for folder in (scene.xmpp.folder, scene.synapse.folder, scene.lockgate.folder, self.companion.folder):
+        for folder in (scene.xmpp.folder, scene.synapse.folder, scene.lockgate.folder, *self.folders):
             found += in_files(needles, folder)
         for name, tap in (("the component's connection", scene.xmpp_tap), ("the Matrix connections", scene.matrix_tap)):
             for capture in tap.captures:
                 found += in_octets(needles, name, capture.to_server) + in_octets(needles, name, capture.to_client)
         return [f"found in {find.place} ({find.form})" for find in found]
+
+
+def _same_string(said: str, leg: dict[str, Any]) -> Claim:
+    same = [] if leg["sas"] in said else [f"{leg['sas']} is not in: {said}"]
+    return Claim("Profanity's contact Lockgate and the gateway show the same short authentication string", same)
 
 
 def _strings(said: str, leg: dict[str, Any]) -> Table:
@@ -197,13 +207,14 @@ async def _with_profanity(
         progress("Profanity logs in to 127.0.0.1 as if it were its server")
         await profanity.start(account.jid, account.password, account.host, account.port)
         await profanity.logged_in()
-        acted = Play(scene, companion, profanity)
+        acted = Play(scene, profanity, companion.folder)
         await acted.converse(progress)
         said, leg = await acted.compared()
         legs = await asyncio.to_thread(scene.lockgate.legs)
         progress("looking for the word of the day in everything that was stored, logged or sent")
         rows = await asyncio.to_thread(acted.rows)
-        claims = await asyncio.to_thread(acted.claims, rows, said, leg, legs)
+        claims = await asyncio.to_thread(acted.claims, rows, legs)
+        claims.append(_same_string(said, leg))
         screen = profanity.shown()
     finally:
         await profanity.stop()

@@ -32,8 +32,8 @@ def _excerpt(ciphertext: str) -> str:
     return f"{ciphertext[:22]}… ({len(ciphertext)} characters)" if ciphertext else "(nothing)"
 
 
-def conversation(rows: list[Seen], server: str) -> Table:
-    """What Alice saw, what the machines between saw, what Bob saw."""
+def conversation(rows: list[Seen], server: str, data: str = "c") -> Table:
+    """What Alice saw, what the machines between saw, what Bob saw. `data`: the element with a stanza's ciphertext."""
     table = Table(show_lines=True, expand=True, title="The conversation")
     table.add_column("", no_wrap=True)
     table.add_column("What Alice saw", ratio=4, overflow="fold")
@@ -41,7 +41,7 @@ def conversation(rows: list[Seen], server: str) -> Table:
     table.add_column("What Bob saw", ratio=4, overflow="fold")
     for row in rows:
         from_alice = row.line.speaker == "alice"
-        stanza, event = f"<c> {_excerpt(row.xmpp)}", f"m.room.encrypted {_excerpt(row.matrix)}"
+        stanza, event = f"<{data}> {_excerpt(row.xmpp)}", f"m.room.encrypted {_excerpt(row.matrix)}"
         first, second = (stanza, event) if from_alice else (event, stanza)
         between = Text(f"{server:9}{stanza}\nSynapse  {event}\ngateway  {first.split('…')[0]}… in,\n", style="dim")
         between.append(f"         {second.split('…')[0]}… out")

@@ -82,6 +82,50 @@ class Alice(LineClient):
         await self.put({"send": text, "id": message_id})
         return message_id
 
+    async def send_file(self, path: Path, message_id: str | None = None, *, timeout_s: float = 60.0) -> str:
+        """Upload a file and queue the message that names it; returns its id."""
+        message_id = message_id or f"{self.name}-{next(self._ids)}"
+        since = len(self.events)
+        await self.put({"send_file": str(path), "id": message_id})
+        event = await self.wait_for(
+            lambda event: event.get("event") in {"queued", "file_failed"} and event.get("id") == message_id,
+            since=since,
+            timeout_s=timeout_s,
+            what="the upload",
+        )
+        if event["event"] != "queued":
+            raise ClientFailed(f"{self.name}: {event['text']}")
+        return message_id
+
+    async def fetch_file(self, address: str, folder: Path, *, timeout_s: float = 60.0) -> Path:
+        """Fetch the file that a message names; returns where it is."""
+        since = len(self.events)
+        await self.put({"fetch_file": address, "folder": str(folder)})
+        event = await self.wait_for(
+            lambda event: event.get("event") in {"file", "file_failed"} and event.get("address") == address,
+            since=since,
+            timeout_s=timeout_s,
+            what="the file",
+        )
+        if event["event"] != "file":
+            raise ClientFailed(f"{self.name}: {event['text']}")
+        return Path(event["path"])
+
+    async def say(self, message_id: str | None = None, **command: object) -> str:
+        """Queue a message by its command (`edit`, `reply`, `react`, `retract`, with what belongs to it); its id."""
+        message_id = message_id or f"{self.name}-{next(self._ids)}"
+        await self.put({**command, "id": message_id})
+        return message_id
+
+    async def heard(self, kind: str, count: int = 1, *, timeout_s: float = 60.0) -> list[Event]:
+        """All events of a kind, once there are at least that many."""
+
+        def found() -> list[Event]:
+            return [event for event in self.events if event.get("event") == kind]
+
+        await self.wait_until(lambda: len(found()) >= count, timeout_s=timeout_s, what=f"{count} of {kind}")
+        return found()
+
     async def flushed(self, *, timeout_s: float = 60.0) -> int:
         """Wait until all that was queued is acknowledged; returns how many are still waiting after the time."""
         since = len(self.events)
@@ -135,6 +179,15 @@ class Alice(LineClient):
         return await self.wait_for(
             lambda event: event.get("event") == "answer", since=since, what=f"the answer to {what}"
         )
+
+    async def order(self, command: str) -> str:
+        """Give a command to the contact's end inside the session, by its XML; the XML of what it answers."""
+        since = len(self.events)
+        await self.put({"ask": command, "kind": "set"})
+        answer = await self.wait_for(
+            lambda event: event.get("event") == "answer", since=since, timeout_s=60, what="the answer to a command"
+        )
+        return str(answer["result"])
 
     def ids(self, kind: str) -> list[str]:
         """The message ids of all events of a kind (`queued`, `delivered`, `failed`), in order."""

@@ -1,6 +1,7 @@
 """A certificate authority that lives as long as one run, and certificates of it."""
 
 import datetime
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _LIFETIME = datetime.timedelta(days=2)
+_LOOPBACK = ipaddress.ip_address("127.0.0.1")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def _builder(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509
 
 
 def make_certificates(folder: Path, host: str) -> Certificates:
-    """A fresh authority and a certificate of it for `host`, as PEM files in the folder (key readable by us only)."""
+    """A fresh authority and a certificate of it for `host` and for
+    127.0.0.1, as PEM files in the folder (key readable by us only)."""
     folder.mkdir(parents=True, exist_ok=True)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = (
@@ -46,7 +49,7 @@ def make_certificates(folder: Path, host: str) -> Certificates:
     )
     certificate = (
         _builder(host, "Lockgate rig", key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(_LOOPBACK)]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )

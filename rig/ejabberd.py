@@ -23,6 +23,30 @@ listen:
 """
 """What an operator adds for components; the README shows the same."""
 
+UPLOAD_LISTENER = """\
+  - port: {port}
+    ip: 127.0.0.1
+    module: ejabberd_http
+    tls: true
+    request_handlers: {{/upload: mod_http_upload}}
+"""
+UPLOAD_RULES = """\
+acl:
+  gateway:
+    server: [{domains}]
+  local:
+    user_regexp: ""
+access_rules:
+  upload:
+    - allow: local
+    - allow: gateway
+"""
+"""What an operator adds so that components may upload; docs/files.md shows the same."""
+UPLOAD_MODULE = """\
+  mod_http_upload:
+    put_url: "https://127.0.0.1:{port}/upload"
+    access: upload
+"""
 _CONFIG = """\
   - port: {c2s}
     ip: 127.0.0.1
@@ -76,7 +100,11 @@ modules:
   mod_pubsub:
     plugins: [flat, pep]
     access_createnode: local
-    force_node_config: {{"eu.siacs.conversations.axolotl.*": {{access_model: open}}}}
+    max_items_node: 1000
+    force_node_config:
+      "eu.siacs.conversations.axolotl.*": {{access_model: open}}
+      "urn:xmpp:omemo:2:devices": {{access_model: open}}
+      "urn:xmpp:omemo:2:bundles": {{access_model: open, max_items: 1000}}
   mod_roster: {{versioning: true}}
   mod_shared_roster: {{}}
   mod_stream_mgmt: {{resend_on_timeout: if_offline}}
@@ -99,9 +127,19 @@ class Ejabberd(XmppServer):
     title = "ejabberd"
 
     def __init__(
-        self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info", shaped: bool = True
+        self,
+        folder: Path,
+        *,
+        components: int = 1,
+        host: str = HOST,
+        level: str = "info",
+        shaped: bool = True,
+        uploads: bool = False,
     ) -> None:
-        """`shaped`: clients may send 20 kB at once and 3 kB a second, as the package has it."""
+        """`shaped`: clients may send 20 kB at once and 3 kB a second, as the package has it.
+
+        `uploads`: with file uploads over https, for users and components.
+        """
         super().__init__(folder, components=components, host=host)
         self._api_port = free_port()
         self._waiting: dict[str, str] = {}
@@ -113,6 +151,12 @@ class Ejabberd(XmppServer):
             host=host,
             shaper="normal" if shaped else "none",
         )
+        self.https_port = free_port() if uploads else None
+        if self.https_port:
+            domains = ", ".join(f'"{component.jid}"' for component in self.pool)
+            text = text.replace("access_rules:\n", UPLOAD_RULES.format(domains=domains), 1)
+            text = text.replace("hosts: [", UPLOAD_LISTENER.format(port=self.https_port) + "hosts: [", 1)
+            text += UPLOAD_MODULE.format(port=self.https_port)
         path = folder / "ejabberd.yml"
         path.touch(0o600)
         path.write_text(listener(self.component_port, _secrets(self.pool)) + text)

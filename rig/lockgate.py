@@ -31,6 +31,12 @@ class Tenant:
     require: str = "end-to-end"
     esession: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the sessions with the XMPP user."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """What may pass beside text."""
+    omemo: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of OMEMO with the XMPP user's clients."""
+    ghost: bool = False
+    """Whether the Matrix user is one of the application service's."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,13 @@ class Lockgate(Service):
             file.write(value + "\n")
         return f"secrets/{name}"
 
-    def configure(self, component: Component, homeserver: str, tenants: Iterable[Tenant]) -> None:
+    def configure(
+        self,
+        component: Component,
+        homeserver: str,
+        tenants: Iterable[Tenant],
+        appservice: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write config.yaml and the secrets it names; makes the sealing key unless there is one."""
         sealing = self.folder / "secrets" / "sealing"
         sealing.parent.mkdir(mode=0o700, exist_ok=True)
@@ -76,7 +88,7 @@ class Lockgate(Service):
                     "secret_file": self.secret("component", component.secret),
                 }
             },
-            "matrix": {"homeserver": homeserver},
+            "matrix": {"homeserver": homeserver, **({"appservice": appservice} if appservice else {})},
             "accounts": {tenant.name: self._account(tenant) for tenant in tenants},
             "sealing": {"key_file": "secrets/sealing"},
             "storage": {"url": f"sqlite:///{str(self.ledger).lstrip('/')}"},
@@ -85,11 +97,15 @@ class Lockgate(Service):
         self.config.write_text(_yaml(document))
 
     def _account(self, tenant: Tenant) -> dict[str, Any]:
-        password = self.secret(f"{tenant.name}-matrix", tenant.matrix.password)
+        login: dict[str, Any] = {"appservice": True}
+        if not tenant.ghost:
+            login = {"password_file": self.secret(f"{tenant.name}-matrix", tenant.matrix.password)}
         return {
             "xmpp": tenant.xmpp.jid,
             **({"esession": tenant.esession} if tenant.esession else {}),
-            "matrix": {"user": tenant.matrix.user_id, "password_file": password},
+            **({"content": tenant.content} if tenant.content else {}),
+            **({"omemo": tenant.omemo} if tenant.omemo else {}),
+            "matrix": {"user": tenant.matrix.user_id, **login},
             "contacts": {
                 name: {"address": address, "require": tenant.require} for name, address in tenant.contacts.items()
             },
@@ -152,7 +168,7 @@ class Lockgate(Service):
 
     def leg(self, network: str) -> dict[str, Any]:
         """The only leg of that network."""
-        (leg,) = [leg for leg in self.legs() if leg["network"] == network]
+        (leg,) = [leg for leg in self.legs() if leg["network"] == network and leg["contact"] != "_gateway"]
         return leg
 
 

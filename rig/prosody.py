@@ -71,6 +71,23 @@ http_interfaces = {{ "127.0.0.1" }}
 https_ports = {{ }}
 http_external_url = "http://127.0.0.1:{http}/"
 """
+_HTTPS = """
+http_ports = {{ }}
+https_ports = {{ {https} }}
+https_interfaces = {{ "127.0.0.1" }}
+https_certificate = {{
+  certificate = "{folder}/certificates/{host}.crt"; key = "{folder}/certificates/{host}.key";
+}}
+http_external_url = "https://127.0.0.1:{https}/"
+"""
+_UPLOADS = """
+Component "files.{host}" "http_file_share"
+  http_host = "127.0.0.1"
+  http_file_share_size_limit = {most}
+  http_file_share_daily_quota = 10737418240
+  http_file_share_access = {{ {access} }}
+
+"""
 _SERVICES = """
 Component "files.{host}" "http_file_share"
   http_host = "127.0.0.1"
@@ -93,12 +110,26 @@ class Prosody(XmppServer):
     title = "Prosody"
 
     def __init__(
-        self, folder: Path, *, components: int = 1, host: str = HOST, level: str = "info", services: bool = False
+        self,
+        folder: Path,
+        *,
+        components: int = 1,
+        host: str = HOST,
+        level: str = "info",
+        services: bool = False,
+        uploads: int = 0,
+        open_uploads: bool = True,
     ) -> None:
-        """`services`: with file uploads at `files.HOST` and rooms at `rooms.HOST`."""
+        """`services`: with file uploads at `files.HOST` and rooms at `rooms.HOST`.
+
+        `uploads`: instead with file uploads over https, of at most so many octets, for users and components, as Prosody
+        has it by itself; not `open_uploads`: the operator named the users' host, and so shut components out.
+        """
         super().__init__(folder, components=components, host=host)
         self.level = level
         self.http_port = free_port() if services else None
+        self.https_port = free_port() if uploads else None
+        self._uploads, self._open_uploads = uploads, open_uploads
         (folder / "data").mkdir(mode=0o700, exist_ok=True)
         self._write_config()
 
@@ -110,9 +141,12 @@ class Prosody(XmppServer):
             component=self.component_port,
             modules=", ".join(f'"{name}"' for name in _MODULES),
             host=self.host,
-            disabled="" if self.http_port else '"http", "https", ',
-            http=_HTTP.format(http=self.http_port) if self.http_port else "",
+            disabled="" if self.http_port or self.https_port else '"http", "https", ',
+            http=self._http(),
         )
+        if self.https_port:
+            access = "" if self._open_uploads else f'"{self.host}"'
+            text += _UPLOADS.format(host=self.host, most=self._uploads, access=access)
         if self.http_port:
             text += _SERVICES.format(host=self.host)
         for component in self.pool:
@@ -120,6 +154,11 @@ class Prosody(XmppServer):
         path = self.folder / "prosody.cfg.lua"
         path.touch(0o600)
         path.write_text(text)
+
+    def _http(self) -> str:
+        if self.https_port:
+            return _HTTPS.format(https=self.https_port, folder=self.folder, host=self.host)
+        return _HTTP.format(http=self.http_port) if self.http_port else ""
 
     def command(self) -> Sequence[str]:
         """Prosody in the foreground with our configuration file."""

@@ -3,8 +3,9 @@
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rig.alice import Alice
 from rig.bob.client import Bob
@@ -31,6 +32,10 @@ class Scene:
         self, folder: Path, xmpp: XmppServer, synapse: Synapse, *, suffix: str = "", keep_keys: bool = False
     ) -> None:
         self.folder, self.xmpp, self.synapse = folder, xmpp, synapse
+        self.content: Mapping[str, Any] = {}
+        """What may pass beside text, for the configuration."""
+        self.omemo: Mapping[str, Any] = {}
+        """Settings of OMEMO, for the configuration."""
         self.component = xmpp.component()
         self.alice_account = xmpp.account(f"alice{suffix}")
         self.alice_matrix = synapse.account(f"alice{suffix}")
@@ -43,7 +48,10 @@ class Scene:
     async def prepare(self) -> None:
         """Start the taps and write the gateway's configuration."""
         await asyncio.gather(self.xmpp_tap.start(), self.matrix_tap.start())
-        tenant = Tenant("alice", self.alice_account, self.alice_matrix, {"bob": self.bob_account.user_id})
+        contacts = {"bob": self.bob_account.user_id}
+        tenant = Tenant(
+            "alice", self.alice_account, self.alice_matrix, contacts, content=self.content, omemo=self.omemo
+        )
         tapped = dataclasses.replace(self.component, port=self.xmpp_tap.port)
         self.lockgate.configure(tapped, f"http://127.0.0.1:{self.matrix_tap.port}", [tenant])
 
@@ -60,15 +68,27 @@ class Scene:
         tapped = dataclasses.replace(self.bob_account, homeserver=f"http://127.0.0.1:{self.matrix_tap.port}")
         await self.bob.login(tapped, strict=True)
 
-    async def open(self, progress: Progress = _silent) -> "Scene":
-        """Everything: configuration, gateway, both clients."""
+    async def open(self, progress: Progress = _silent, *, fetch_from: str | None = None) -> "Scene":
+        """Everything: configuration, gateway, both clients.
+
+        `fetch_from`: host and port of a file server that is not a public one.
+        """
         await self.prepare()
+        if fetch_from is not None:
+            with self.lockgate.config.open("a") as config:
+                config.write(f'files: {{allow_hosts: ["{fetch_from}"]}}\n')
         progress("lockgate run: supervisor, gateway, enclave")
         await self.lockgate.begin()
         progress("Bob logs in to Matrix (matrix-js-sdk), Alice to XMPP (lockgate chat)")
         await self.log_in_bob()
         await self.alice.start()
         return self
+
+    async def omemo_device(self, *, timeout_s: float = 60.0) -> None:
+        """Until Bob is an OMEMO device at Alice's end."""
+        async with asyncio.timeout(timeout_s):
+            while not any(leg.get("device") for leg in await asyncio.to_thread(self.lockgate.legs)):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
 
     async def room(self, *, timeout_s: float = 60.0) -> str:
         """The direct room in which Bob and the gateway's user are."""

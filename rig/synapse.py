@@ -1,4 +1,4 @@
-"""Synapse from PyPI in its own virtual environment: SQLite, loopback only, no federation, no rate limits."""
+"""Synapse in its own virtual environment: SQLite, loopback only, no federation, no rate limits."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ import sqlite3
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,13 @@ class Synapse(Service):
     name = "synapse"
     start_patience_s = 180.0
 
-    def __init__(self, folder: Path, *, server_name: str = SERVER_NAME) -> None:
+    def __init__(
+        self, folder: Path, *, server_name: str = SERVER_NAME, settings: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(folder)
+        self._settings = dict(settings or {})
         self.server_name = server_name
+        self._registrations: list[Path] = []
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._registration_secret = secrets.token_hex(16)
@@ -117,8 +121,22 @@ class Synapse(Service):
             "user_ips_max_age": "1d",
             "bcrypt_rounds": 4,
             "caches": {"global_factor": 1.0},
+            "app_service_config_files": [str(path) for path in self._registrations],
+            "experimental_features": {
+                "msc2409_to_device_messages_enabled": bool(self._registrations),
+                "msc3202_transaction_extensions": bool(self._registrations),
+            },
             **_rate_limits(),
+            **self._settings,
         }
+
+    def register(self, registration: str) -> None:
+        """Take an application service in; before the start."""
+        path = self.folder / f"appservice-{len(self._registrations)}.yaml"
+        path.touch(0o600)
+        path.write_text(registration)
+        self._registrations.append(path)
+        self._write_config()
 
     def _write_config(self) -> None:
         key = base64.b64encode(os.urandom(32)).decode().rstrip("=")

@@ -31,6 +31,8 @@ from crypto.xml import CLIENT, Element, serialize
 from crypto.xml import element as xml
 
 NS_RECEIPTS = "urn:xmpp:receipts"
+UNIQUE = 16
+"""Characters from which on an id of a client's is taken for one that it does not give twice."""
 REPEATED = 64
 """Messages among which a repetition of the client's is looked for."""
 
@@ -46,8 +48,10 @@ def enqueue(at: PeerStep, stanza: Element, octets: bytes) -> None:
         error = stanza_error("resource-constraint", "wait", words.too_many(at.name))
         at.show(refusal(stanza, stanza.attribute("to") or at.jid, error))
         return
-    origin = origin_id_of(stanza.elements) or f"lg-{at.step.draw('origin-id', 12).hex()}"
     client_id = stanza.attribute("id") or ""
+    # By its stanza's id a client without origin-ids corrects a message. Short ones begin anew in each run.
+    own = client_id if UNIQUE <= len(client_id) <= MAX_ID else f"lg-{at.step.draw('origin-id', 12).hex()}"
+    origin = origin_id_of(stanza.elements) or own
     queued = Queued(origin, client_id if len(client_id) <= MAX_ID else "", wants_receipt(stanza), octets)
     at.step.records.put(_name(at, line.next), queued)
     since = at.peer.since_ms or (0 if at.peer.current else at.now)

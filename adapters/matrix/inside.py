@@ -6,28 +6,39 @@ import msgspec
 
 from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, OwnIdentity, Shown, Step
 from adapters.matrix import (
+    inside_backup,
+    inside_backup_writing,
     inside_devices,
+    inside_history,
     inside_identity,
+    inside_key_requests,
+    inside_late,
+    inside_missing,
     inside_notices,
     inside_olm,
     inside_own,
     inside_peers,
     inside_recovery,
+    inside_returned,
     inside_rooms,
     inside_sending,
     inside_signals,
     inside_status,
     inside_talks,
+    inside_telling,
     inside_timeline,
     inside_todevice,
     inside_verification,
+    inside_verification_person,
     inside_vouching,
     names,
 )
-from adapters.matrix.inside_content import refusal
+from adapters.matrix.inside_content import queued_of, refusal
+from adapters.matrix.inside_files import matrix_files
 from adapters.matrix.inside_state import Line, Queued
 from bridge.wire.link import Input
 from bridge.wire.values import RequestShape
+from crypto.content import Part
 from crypto.message import Assurance, Kind, Message, Signal
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import OlmError
@@ -56,6 +67,9 @@ class MatrixInside:
     network = names.NETWORK
     requests: Mapping[str, RequestShape] = names.REQUESTS
 
+    def __init__(self) -> None:
+        self._files = matrix_files()  # ciphers in the middle of files cannot be written down
+
     def started(self, step: Step, *, resumed: bool) -> None:
         """Go on. Not `resumed`: sending keys may have been used in a future that was rolled back, so none is again."""
         if not resumed:
@@ -63,8 +77,15 @@ class MatrixInside:
             inside_olm.forget_sending(step)
             inside_verification.interrupted(step)
         _drop_lines_of_strangers(step)
+        inside_telling.started(step)
         inside_identity.proceed(step)
         inside_sending.advance_all(step)
+        inside_backup.started(step)
+        room = inside_timeline.OPENED_AT_ONCE
+        for contact in _contacts(step.account):  # the operator may have changed who is believed
+            room = inside_timeline.reconsider(step, contact, room)
+        inside_missing.started(step)
+        self._files.started(step)
 
     def arrived(self, step: Step, arrival: Input) -> None:
         """Something came from the homeserver. What is wrong with it is counted, and changes nothing."""
@@ -74,7 +95,9 @@ class MatrixInside:
             names.KEYS: lambda: self._keys(step, arrival),
             names.ROOM: lambda: self._room(step, arrival),
             names.DEVICE: lambda: self._device(step, arrival),
+            names.LEFT_OUT: lambda: inside_history.left_out(step, arrival.body),
             names.SIGNAL: lambda: inside_signals.arrived(step, arrival.body),
+            names.PROFILE: lambda: inside_signals.profile_arrived(step, arrival.body),
         }
         handler = handlers.get(arrival.name)
         if handler is None:
@@ -89,7 +112,9 @@ class MatrixInside:
 
     def answered(self, step: Step, answer: Input) -> None:
         """A request was carried out or failed for good."""
-        if answer.name == names.ROOM_SEND:
+        if self._files.answered(step, answer):
+            return
+        if answer.name in (names.ROOM_SEND, names.ROOM_REACT, names.ROOM_REDACT):
             inside_sending.sent(step, answer)
         elif answer.name == names.SEND_TO_DEVICE:
             inside_sending.shared(step, answer)
@@ -109,10 +134,19 @@ class MatrixInside:
 
         inside_vouching.answered(step, answer)
         inside_verification.answered(step, answer)
+        self._backup_answered(step, answer)
 
     def woken(self, step: Step, name: str) -> None:
         """A time has come that was asked for."""
-        if name == inside_own.TIMER:
+        plain = {
+            inside_backup_writing.TIMER: inside_backup.proceed,
+            inside_missing.TIMER: inside_missing.woken,
+            inside_timeline.TIMER: inside_timeline.woken,
+            inside_notices.TIMER: inside_notices.woken,
+        }
+        if name in plain:
+            plain[name](step)
+        elif name == inside_own.TIMER:
             inside_own.woken(step)
         elif name == inside_devices.TIMER:
             inside_devices.woken(step)
@@ -122,28 +156,37 @@ class MatrixInside:
         elif name == inside_identity.TIMER:
             inside_identity.proceed(step)
             inside_sending.advance_all(step)
-        elif name == inside_timeline.TIMER:
-            inside_timeline.woken(step)
-        elif name == inside_notices.TIMER:
-            inside_notices.woken(step)
         elif name in (inside_talks.TIMER, inside_vouching.RETRY):
             inside_verification.woken(step)
         elif name == inside_vouching.TIMER:
+            room = inside_timeline.OPENED_AT_ONCE
             for contact in _contacts(step.account):
-                self._decided(step, contact)
+                room = self._decided(step, contact, room)
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send a message; ends in `delivered` when the homeserver has its event, or in `failed`."""
-        inside_sending.send(step, contact, Queued(message.id, message.kind, message.position, False, message.body))
+        if not self._files.send(step, contact, message):
+            inside_sending.send(step, contact, queued_of(message))
+
+    def file_wanted(self, step: Step, contact: ContactPolicy, message_id: str, offset: int) -> None:
+        """A part of the file of a message of the contact's."""
+        self._files.wanted(step, contact, message_id, offset)
+
+    def file_part(self, step: Step, contact: ContactPolicy, message_id: str, part: Part) -> None:
+        """A part of a file that goes to the contact."""
+        self._files.part(step, contact, message_id, part)
 
     def signalled(self, step: Step, contact: ContactPolicy, signal: Signal) -> None:
-        """Not passed on: a homeserver sees typing and presence in clear."""
+        """Told to the homeserver, in clear, as far as the policy goes."""
+        inside_telling.told(step, contact, signal)
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """Nothing to tell: a Matrix client shows its event as sent once its homeserver has it."""
+        self._files.settled(step, contact, message_id)
 
     def refused(self, step: Step, contact: ContactPolicy, message_id: str, code: str) -> None:
         """Tell the contact, encrypted, why a message of theirs did not arrive."""
+        self._files.settled(step, contact, message_id)
         inside_sending.send(step, contact, Queued(message_id, Kind.NOTICE, 0, True, refusal(code)))
 
     def assurance(self, records: Records, contact: ContactPolicy) -> Assurance:
@@ -169,23 +212,31 @@ class MatrixInside:
     def trust(self, step: Step, contact: ContactPolicy, decision: str) -> str:
         """`verify`: the contact's identity was compared. `approve`: a new one is taken. `distrust`: forget both."""
         code = inside_peers.decided(step, contact, decision)
+        if code == "ok" and decision == "verify":
+            inside_vouching.compared(step, contact)
+        elif code == "ok":
+            inside_vouching.withdrawn(step, contact)
         if code == "ok":
             self._decided(step, contact)
         return code
 
-    def verification(self, step: Step, contact: ContactPolicy, action: str, compared: str | None) -> tuple[str, Shown]:
-        """The verification of a contact by emoji, as the person at our end drives it."""
-        if action in ("begin", "begin-to-device"):
-            code = inside_verification.begin(step, contact, to_device=action == "begin-to-device")
+    def verification(
+        self, step: Step, contact: ContactPolicy, action: str, compared: str | None, by: str = "operator"
+    ) -> tuple[str, Shown]:
+        """The verification of a contact by emoji or a code, as the person at our end drives it."""
+        if action in ("begin", "begin-to-device", "begin-code"):
+            to_device, scan = action == "begin-to-device", action == "begin-code"
+            code = inside_verification_person.begin(step, contact, to_device=to_device, code=scan)
         else:
-            code = "ok" if action == "show" else inside_verification.decide(step, contact, action, compared)
-        return code, inside_verification.shown(step, contact)
+            code = "ok" if action == "show" else inside_verification_person.decide(step, contact, action, compared, by)
+        return code, inside_verification_person.shown(step, contact)
 
-    def _decided(self, step: Step, contact: ContactPolicy) -> None:
-        """Who is believed and served may be others now."""
+    def _decided(self, step: Step, contact: ContactPolicy, room: int = inside_timeline.OPENED_AT_ONCE) -> int:
+        """Who is believed and served may be others now. `room`: see inside_timeline.reconsider."""
         inside_sending.reconsider(step, contact)
-        inside_timeline.reconsider(step, contact)
+        room = inside_timeline.reconsider(step, contact, room)
         inside_sending.advance(step, contact)
+        return room
 
     # ---------------------------------------------------------------- one arrival or answer
     def _device(self, step: Step, arrival: Input) -> None:
@@ -231,7 +282,16 @@ class MatrixInside:
         own = inside_own.own_state(step)
         if own is not None and inside_olm.claimed(step, answer, own):
             inside_sending.advance_all(step)
+            inside_key_requests.answer_all(step)
             inside_olm.claim_for_wedged(step)
+
+    def _backup_answered(self, step: Step, answer: Input) -> None:
+        if answer.name == names.BACKUP_GET:
+            inside_late.fetched(step, answer)
+        elif inside_backup.answered(step, answer):
+            inside_missing.hurry(step)
+        elif answer.name in _IDENTITY or answer.name == names.KEYS_QUERY:
+            inside_backup.identity_moved(step)
 
     def _obtained(self, step: Step, answer: Input) -> None:
         outcome = inside_rooms.obtained(step, answer)
@@ -261,6 +321,8 @@ def _contacts(account: AccountPolicy) -> list[ContactPolicy]:
 def _drop_lines_of_strangers(step: Step) -> None:
     """What waited for an address that is off the map will never be sent: whoever still has the contact is told."""
     mapped = {contact.address for contact in _contacts(step.account)}
+    inside_returned.drop(step, mapped)
+    inside_sending.forget_sessions(step, kept=mapped)
     for name in list(step.records.names("line/")):
         address = name.removeprefix("line/")
         if address not in mapped:

@@ -59,7 +59,12 @@ def device_of(step: Step, user: str, curve25519: str) -> Device | None:
 
 def is_known(step: Step, curve25519: str) -> bool:
     """Whether any tracked user has a device with that identity key."""
-    return any(device.curve25519 == curve25519 for _, state in _all(step) for device in state.devices)
+    return curve25519 in all_keys(step)
+
+
+def all_keys(step: Step) -> set[str]:
+    """The identity keys of all tracked users' devices."""
+    return {device.curve25519 for _, state in _all(step) for device in state.devices}
 
 
 def given_up(step: Step, user: str) -> bool:

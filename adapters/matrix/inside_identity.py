@@ -4,6 +4,7 @@ Each call of `proceed` does the one next thing that is missing. What the server 
 identity that is there already and is not ours is never replaced; its owner hands it over with the recovery key.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from adapters.inside_api import AnyValue, Step
 from adapters.matrix import inside_devices
 from adapters.matrix.inside_own import own_state
-from adapters.matrix.inside_state import HOUR_MS, OwnState, Tracked
+from adapters.matrix.inside_state import HOUR_MS, OwnState, Storage, Tracked
 from adapters.matrix.names import (
     ACCOUNT_DATA_GET,
     ACCOUNT_DATA_PUT,
@@ -22,6 +23,7 @@ from adapters.matrix.names import (
 from bridge.wire.link import Input
 from bridge.wire.values import Opaque, Public, Sealed
 from crypto.olm.canonical import canonical, decoded_object
+from crypto.olm.device import Device
 from crypto.olm.identity import (
     MASTER,
     SEED,
@@ -61,6 +63,8 @@ class IdentityState:
     """After something failed, or was done that the server does not show yet."""
     problem: str = ""
     """Why the last attempt failed, a code."""
+    foreign: str = ""
+    """While there is none of ours: the master key of the identity that was first seen."""
 
 
 def state_of(step: Step) -> IdentityState:
@@ -88,12 +92,12 @@ def proceed(step: Step) -> None:
     told = told_of(step, own)
     if told is None:
         return
-    if state.own is None and not told.claims_identity:
+    if state.own is None and not told.claims_identity and not state.foreign:
         _create(step, own)
     elif state.own is None or (told.claims_identity and not _is_ours(state.own, told)):
-        _not_ours(step, state)
+        _not_ours(step, state, told)
     elif not told.claims_identity:
-        _publish(step, replace(state, published=False))
+        _publish(step, state)
     else:
         _complete(step, own, replace(state, published=True, elsewhere=False), told)
 
@@ -166,10 +170,40 @@ def _is_ours(own: OwnIdentity, told: Tracked) -> bool:
     return theirs is not None and (theirs.master, theirs.self_signing) == (own.public(MASTER), own.public(SELF_SIGNING))
 
 
-def _not_ours(step: Step, state: IdentityState) -> None:
+def own_served(step: Step, own: OwnState, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """Those of the account's own other devices that are given keys: those that the identity we know vouches for.
+
+    Which one that is the server cannot change: what it shows in its place makes no device the user's, nor does hiding
+    it. Where there never was one, all are served.
+    """
+    state, told = state_of(step), inside_devices.tracked(step, own.device.user_id)
+    if told is None:
+        return ()
+    if state.own is not None and state.published:
+        known = _is_ours(state.own, told)
+    elif state.foreign or told.claims_identity:
+        known = told.identity is not None and state.foreign in ("", told.identity.master)
+    else:
+        return tuple(devices)
+    return tuple(device for device in devices if known and device.device_id in told.vouched)
+
+
+def trusted_devices(step: Step, own: OwnState) -> tuple[Device, ...]:
+    """The account's other devices that our own identity vouches for; none while the identity is not ours."""
+    state, told = state_of(step), inside_devices.tracked(step, own.device.user_id)
+    if told is None or state.own is None or state.elsewhere or state.vouched != own.device.device_id:
+        return ()
+    if not _is_ours(state.own, told):  # `elsewhere` may not be noted yet
+        return ()
+    return tuple(device for device in told.devices if device.device_id in told.vouched)
+
+
+def _not_ours(step: Step, state: IdentityState, told: Tracked) -> None:
+    foreign = state.foreign or (told.identity.master if told.identity is not None else "")
     if not state.elsewhere:
         step.report("identity-elsewhere" if state.own is None else "identity-replaced")
-        step.records.put(RECORD, replace(state, elsewhere=True, vouched=""))
+    if not state.elsewhere or foreign != state.foreign:
+        step.records.put(RECORD, replace(state, elsewhere=True, vouched="", foreign=foreign))
 
 
 # ---------------------------------------------------------------- making it known
@@ -223,6 +257,7 @@ def _store(step: Step, state: IdentityState, answer: Input) -> None:
         _later(step, state, "secret-storage-failed", answer.code)
         return
     key, key_id = StorageKey(state.storage_key), step.draw("storage-key-id", 16).hex()
+    step.records.put("storage", Storage(key.octets, key_id))  # for the backup's key
     put = [_put(step, KEY_PREFIX + key_id, public=description_of(key, step.draw("storage-iv", IV)))]
     for usage in USAGES:
         name = f"m.cross_signing.{usage}"

@@ -28,6 +28,8 @@ class DeviceArrival(msgspec.Struct):
 
     user_id: str
     device_id: str
+    forgotten: bool = False
+    """The server had removed the device, and its keys with it; it is there again by another log-in."""
 
 
 class _Uploaded(msgspec.Struct):
@@ -56,6 +58,11 @@ def logged_in(step: Step, arrival: Input) -> bool:
         step.records.put("own", own)
         step.report("device-created")
     assert own is not None
+    if told.forgotten and own.published:
+        # The same keys, since others know them by this name. What was under way went to the device that is gone.
+        own = replace(own, published=False, uploading=None, count=0, fallback_ms=0)
+        step.records.put("own", own)
+        step.report("device-forgotten")
     if not own.published and own.uploading is None:
         _upload(step, own, fallback=own.fallback_ms == 0)
     return fresh

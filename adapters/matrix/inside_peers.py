@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from adapters.inside_api import ContactPolicy, Step
+from adapters.inside_api import ContactPolicy, Proof, Step
 from adapters.matrix import inside_devices, inside_notices
 from adapters.matrix.inside_state import Tracked
 from adapters.matrix.names import (
@@ -43,6 +43,8 @@ class Pin:
     master: str
     verified: bool = False
     other: str | None = None
+    proof: Proof | None = None
+    """Why it is the one that counts."""
 
 
 def trust_of(contact: ContactPolicy) -> Trust:
@@ -67,7 +69,8 @@ def listed(step: Step, contact: ContactPolicy) -> None:
     shown = told.identity.master if told.identity is not None else None
     if pin is None:
         if shown is not None:
-            step.records.put(f"pin/{contact.address}", Pin(shown))
+            proof = Proof("first-use", "nobody", step.now_ms())
+            step.records.put(f"pin/{contact.address}", Pin(shown, proof=proof))
             step.report("identity-pinned", contact.id)
         return
     other = None if shown == pin.master else shown or ""
@@ -106,13 +109,6 @@ def served(contact: ContactPolicy, told: Tracked, devices: Sequence[Device]) -> 
     return tuple(device for device in devices if device.device_id in told.vouched)
 
 
-def own_served(told: Tracked | None, devices: Sequence[Device]) -> tuple[Device, ...]:
-    """Those of the account's own other devices that are given keys: if there is an identity, those it vouches for."""
-    if told is None or not told.claims_identity:
-        return tuple(devices)
-    return tuple(device for device in devices if device.device_id in told.vouched)
-
-
 def believed(step: Step, contact: ContactPolicy, device_id: str) -> str | None:
     """Why what a device of the contact's sent is not shown, as a code; None when it is."""
     if trust_of(contact) is Trust.ANY_DEVICE:
@@ -144,7 +140,8 @@ def decided(step: Step, contact: ContactPolicy, decision: str) -> str:
         inside_notices.over(step, contact, TOLD_NOT_VERIFIED)
         return "ok"
     if decision == "approve" and pin.other:
-        step.records.put(f"pin/{contact.address}", Pin(pin.other))
+        proof = Proof("approved", "operator", step.now_ms())
+        step.records.put(f"pin/{contact.address}", Pin(pin.other, proof=proof))
         _tell(step, contact, None)
         return "ok"
     return "nothing-to-approve" if decision == "approve" else "unknown-decision"

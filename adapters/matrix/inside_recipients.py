@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_devices, inside_peers
+from adapters.matrix import inside_devices, inside_identity, inside_peers
 from adapters.matrix.inside_state import Outbound, OwnState, Share
 from adapters.matrix.names import DEVICES_UNKNOWN, IDENTITY_CHANGED, NO_DEVICES, NOT_CROSS_SIGNED, SEND_WITHHELD
 from bridge.wire.values import Public
@@ -31,6 +31,11 @@ class Nobody:
     held: bool = False
 
 
+def policy_of(contact: ContactPolicy) -> str:
+    """What the operator says about whom keys go to: a session is not used under another word than it was made under."""
+    return f"{contact.require.value} {contact.options.get('trust', '')}"
+
+
 def share_of(device: Device) -> Share:
     """How a device is remembered as one that was served."""
     return Share(device.user_id, device.device_id, device.curve25519)
@@ -52,7 +57,7 @@ def of(step: Step, contact: ContactPolicy, own: OwnState) -> Recipients | Nobody
     chosen = inside_peers.served(contact, told, theirs)
     if not chosen:
         return Nobody(NOT_CROSS_SIGNED)
-    served = (*chosen, *inside_peers.own_served(inside_devices.tracked(step, own.device.user_id), others))
+    served = (*chosen, *inside_identity.own_served(step, own, others))
     return Recipients(served, tuple(device for device in (*theirs, *others) if device not in served))
 
 

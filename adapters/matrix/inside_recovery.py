@@ -5,14 +5,17 @@ when the identity that everybody sees is made of them.
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from adapters.inside_api import Step
-from adapters.matrix import inside_devices, inside_identity
+from adapters.matrix import inside_backup, inside_devices, inside_identity
 from adapters.matrix.inside_own import own_state
+from adapters.matrix.inside_state import Storage, StoredSecret
 from adapters.matrix.names import ACCOUNT_DATA_GET, NOT_FOUND
 from bridge.wire.link import Input
 from bridge.wire.values import Opaque
+from crypto.olm.backup import SECRET
 from crypto.olm.canonical import decoded_object
 from crypto.olm.errors import Malformed, OlmError
 from crypto.olm.identity import MASTER, SEED, SELF_SIGNING, USAGES, USER_SIGNING, Identity, OwnIdentity
@@ -59,6 +62,9 @@ class Recovery:
     """Account data by type."""
     candidate: OwnIdentity | None = field(default=None, repr=False)
     """What was found: waits for the list of the account's own keys."""
+    storage: bytes = field(default=b"", repr=False)
+    backup: str = field(default="", repr=False)
+    """With it: the key of the storage, and the private key of the account's backup, when it is there."""
     outcome: str = STARTED
 
 
@@ -72,7 +78,7 @@ def begin(step: Step, secret: str) -> str:
     own, state = own_state(step), inside_identity.state_of(step)
     if own is None or not own.published:
         return NOT_CONNECTED
-    if state.own is not None and not state.elsewhere:
+    if state.own is not None and not state.elsewhere and not inside_backup.needs_storage(step):
         return ALREADY_OURS
     inside_devices.outdated(step, own.device.user_id)
     step.records.put(RECORD, _asking(step, Recovery(secret=secret), DEFAULT_KEY))
@@ -87,17 +93,16 @@ def answered(step: Step, answer: Input) -> bool:
         return False
     rest = tuple(entry for entry in recovery.awaited if entry[0] != answer.key)
     recovery = replace(recovery, awaited=rest)
-    if answer.code != "ok":
+    if kind == SECRET and answer.code == NOT_FOUND:  # an account need not have a backup
+        _found(step, recovery, kind, b"{}")
+    elif answer.code != "ok":
         _end(step, NO_STORAGE if answer.code == NOT_FOUND else UNAVAILABLE)
     elif len(answer.body) > MOST_OCTETS:
         _end(step, MALFORMED_STORAGE)
     elif kind == DEFAULT_KEY:
         _key_named(step, recovery, answer.body)
     else:
-        recovery = replace(recovery, found=(*recovery.found, (kind, answer.body)))
-        step.records.put(RECORD, recovery)
-        if not rest:
-            _open(step, recovery)
+        _found(step, recovery, kind, answer.body)
     return True
 
 
@@ -114,7 +119,12 @@ def adopt(step: Step) -> None:
     if told.identity is None or not _is_identity(recovery.candidate, told.identity):
         _end(step, NOT_THIS_IDENTITY)
         return
-    inside_identity.adopted(step, recovery.candidate)
+    step.records.put("storage", Storage(recovery.storage, recovery.key_id))
+    if recovery.backup:
+        step.records.put("stored-secret", StoredSecret(recovery.backup))
+    state = inside_identity.state_of(step)
+    if state.own != recovery.candidate or state.elsewhere:
+        inside_identity.adopted(step, recovery.candidate)
     step.report("identity-recovered")
     _end(step, OK)
 
@@ -129,6 +139,13 @@ def _end(step: Step, outcome: str) -> None:
     step.records.put(RECORD, Recovery(outcome=outcome))
 
 
+def _found(step: Step, recovery: Recovery, kind: str, body: bytes) -> None:
+    recovery = replace(recovery, found=(*recovery.found, (kind, body)))
+    step.records.put(RECORD, recovery)
+    if not recovery.awaited:
+        _open(step, recovery)
+
+
 def _key_named(step: Step, recovery: Recovery, body: bytes) -> None:
     key_id: object = None
     try:
@@ -140,7 +157,7 @@ def _key_named(step: Step, recovery: Recovery, body: bytes) -> None:
     elif not isinstance(key_id, str) or _KEY_ID.fullmatch(key_id) is None:
         _end(step, MALFORMED_STORAGE)
     else:
-        kinds = (KEY_PREFIX + key_id, *(_secret_name(usage) for usage in USAGES))
+        kinds = (KEY_PREFIX + key_id, *(_secret_name(usage) for usage in USAGES), SECRET)
         step.records.put(RECORD, _asking(step, replace(recovery, key_id=key_id), *kinds))
 
 
@@ -149,7 +166,7 @@ def _open(step: Step, recovery: Recovery) -> None:
     assert own is not None
     candidate, outcome = None, MALFORMED_STORAGE
     try:
-        candidate = _stored_identity(own.device.user_id, recovery)
+        candidate = _stored(own.device.user_id, recovery)
     except WrongKey:
         outcome = WRONG_KEY
     except OlmError:
@@ -157,17 +174,21 @@ def _open(step: Step, recovery: Recovery) -> None:
     if candidate is None:
         _end(step, outcome)
         return
-    step.records.put(RECORD, Recovery(candidate=candidate))
+    step.records.put(RECORD, candidate)
     adopt(step)
 
 
-def _stored_identity(user_id: str, recovery: Recovery) -> OwnIdentity:
+def _stored(user_id: str, recovery: Recovery) -> Recovery:
     """The private keys in what was fetched. Raises Malformed, WrongKey."""
     found = {kind: decoded_object(body) for kind, body in recovery.found}
     description = found[KEY_PREFIX + recovery.key_id]
     key = _storage_key(recovery.secret, description)
     require_described(key, description)
-    return OwnIdentity(user_id, *(_seed(key, recovery.key_id, usage, found) for usage in USAGES))
+    identity = OwnIdentity(user_id, *(_seed(key, recovery.key_id, usage, found) for usage in USAGES))
+    backup = ""
+    with suppress(OlmError):  # one that this key does not open is as good as none
+        backup = secret_in(key, recovery.key_id, SECRET, found[SECRET])
+    return Recovery(key_id=recovery.key_id, candidate=identity, storage=key.octets, backup=backup)
 
 
 def _storage_key(secret: str, description: dict[str, object]) -> StorageKey:

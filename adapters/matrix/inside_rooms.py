@@ -8,7 +8,16 @@ import msgspec
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import inside_notices
 from adapters.matrix.inside_state import HOUR_MS, Room
-from adapters.matrix.names import CONTACT_LEFT, ROOM_NOT_ENCRYPTED, ROOM_NOT_PRIVATE, ROOM_OBTAIN, TOLD_NOT_JOINED
+from adapters.matrix.names import (
+    CONTACT_LEFT,
+    ROOM_CLOSED,
+    ROOM_LEFT,
+    ROOM_NOT_ENCRYPTED,
+    ROOM_NOT_PRIVATE,
+    ROOM_OBTAIN,
+    ROOM_REPLACED,
+    TOLD_NOT_JOINED,
+)
 from bridge.wire.link import Input
 from bridge.wire.values import Address
 from crypto.olm.canonical import decoded
@@ -22,6 +31,13 @@ MOST_ROTATION_MESSAGES = 10_000
 """A room may ask for less, down to one hour and one message, and for more up to these."""
 EARLIER_ROOMS = 8
 JOIN_PAUSE_MS = 2_000
+GONE = frozenset({CONTACT_LEFT, ROOM_LEFT, ROOM_REPLACED, ROOM_CLOSED})
+"""Another room is needed then."""
+SUCCESSOR_PATIENCE_MS = 30_000
+"""So long the room that takes the place of a closed one may take to show, before we make one ourselves."""
+SEEK_AGAIN_MS = 600_000
+"""Nobody came into the room that was asked for last: no other is asked for before."""
+TIMER = "line"
 _ROOM_ID = re.compile(r"![^\x00-\x20\x7f]{1,254}")
 
 
@@ -38,6 +54,8 @@ class RoomArrival(msgspec.Struct):
     room_id: str
     encryption: _Encryption | None
     members: dict[str, str]
+    history_visibility: object = None
+    replaced: object = None
 
 
 def room_of(step: Step, contact: ContactPolicy) -> Room | None:
@@ -54,10 +72,33 @@ def obtain(step: Step, contact: ContactPolicy) -> None:
     if room.room_id:
         values["avoid"] = Address(v=room.room_id)
     key = step.carry(ROOM_OBTAIN, values, lane=f"contact-{contact.id}")
-    step.records.put(f"room/{contact.address}", replace(room, obtaining=key))
+    step.records.put(f"room/{contact.address}", replace(room, obtaining=key, sought_ms=step.now_ms()))
 
 
-def told(step: Step, body: bytes) -> ContactPolicy | None:
+def seek(step: Step, contact: ContactPolicy, room: Room) -> str | None:
+    """Another room is needed: ask for one when it is time. Returns the code for which none is asked for now."""
+    if room.obtaining is not None:
+        return None
+    due_ms = room.problem_ms + SUCCESSOR_PATIENCE_MS if room.problem in (ROOM_REPLACED, ROOM_CLOSED) else 0
+    if room.problem_ms <= step.now_ms() < due_ms:
+        step.wake_at(TIMER, due_ms)
+        return None
+    if room.sought_ms <= step.now_ms() < room.sought_ms + SEEK_AGAIN_MS:
+        return room.problem
+    obtain(step, contact)
+    return None
+
+
+def closed(step: Step, contact: ContactPolicy, room_id: str) -> None:
+    """We may not write into it: why, and what takes its place, will be told."""
+    room = room_of(step, contact)
+    if room is not None and room.room_id == room_id and room.problem is None:
+        problem = replace(room, problem=ROOM_CLOSED, problem_ms=step.now_ms(), epoch=room.epoch + 1)
+        step.records.put(f"room/{contact.address}", problem)
+        step.report(ROOM_CLOSED, contact.id)
+
+
+def told(step: Step, body: bytes, *, sought: bool = False) -> ContactPolicy | None:
     """Take note of a room's state. Returns the contact it is with. Raises Malformed."""
     state = decoded(body, RoomArrival)
     contact = step.account.contact_by_address("matrix", state.contact)
@@ -68,15 +109,14 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
         raise Malformed
     before = room_of(step, contact) or Room()
     problem = _problem(step, contact, state)
-    if before.room_id != state.room_id and before.room_id and before.problem is None:
-        if problem is not None:
-            step.report(problem, contact.id)  # another room turned up, and it is unfit: stay where we are
-            return None
-        if state.room_id in before.earlier:
-            return None
-    earlier = before.earlier
-    if before.room_id and before.room_id != state.room_id:
-        earlier = (before.room_id, *(room for room in earlier if room != before.room_id))[:EARLIER_ROOMS]
+    other = before.room_id != state.room_id and bool(before.room_id)
+    if other and problem is not None and not (sought and before.problem is not None):
+        step.report(problem, contact.id)  # another room turned up, and it is unfit: stay where we are
+        return None
+    if other and before.problem is None and state.room_id in before.earlier:
+        return None
+    if problem is None and before.problem == ROOM_CLOSED and not other:
+        problem = ROOM_CLOSED  # nothing that is told of it says why, so it may still be
     room = Room(
         room_id=state.room_id,
         problem=problem,
@@ -85,9 +125,13 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
             state, "rotation_period_msgs", DEFAULT_ROTATION_MESSAGES, 1, MOST_ROTATION_MESSAGES
         ),
         obtaining=before.obtaining,
-        earlier=tuple(name for name in earlier if name != state.room_id),
+        earlier=_earlier(before, state.room_id),
         joined_ms=_joined_ms(step, contact, before, state),
+        problem_ms=before.problem_ms if problem == before.problem and not other else step.now_ms(),
+        sought_ms=0 if state.members.get(contact.address) == "join" else before.sought_ms,
+        visibility=state.history_visibility if isinstance(state.history_visibility, str) else "",
     )
+    room = replace(room, epoch=before.epoch + _changed(before, room))
     if room != before:
         step.records.put(f"room/{contact.address}", room)
     if room.joined_ms or problem is not None:
@@ -95,6 +139,21 @@ def told(step: Step, body: bytes) -> ContactPolicy | None:
     if problem is not None and problem != before.problem:
         step.report(problem, contact.id)
     return contact
+
+
+def _earlier(before: Room, now: str) -> tuple[str, ...]:
+    """The rooms before this one, the newest first."""
+    earlier = before.earlier
+    if before.room_id and before.room_id != now:
+        earlier = (before.room_id, *(room for room in earlier if room != before.room_id))[:EARLIER_ROOMS]
+    return tuple(room for room in earlier if room != now)
+
+
+def _changed(before: Room, room: Room) -> bool:
+    """Whether a session of before may not be used any more: who can read it, or for how long, is another now."""
+    settings = (before.visibility, before.rotation_ms, before.rotation_messages)
+    became_unfit = room.problem is not None and before.problem is None
+    return became_unfit or settings != (room.visibility, room.rotation_ms, room.rotation_messages)
 
 
 def ready_ms(room: Room) -> int | None:
@@ -125,7 +184,7 @@ def obtained(step: Step, answer: Input) -> tuple[ContactPolicy, str | None] | No
     if answer.code != "ok":
         return contact, answer.code
     try:
-        told_of = told(step, answer.body)
+        told_of = told(step, answer.body, sought=True)
     except Malformed:
         told_of = None
     return contact, None if told_of == contact else "malformed-response"
@@ -138,16 +197,16 @@ def is_room_of(step: Step, contact: ContactPolicy, room_id: str) -> bool:
 
 
 def _problem(step: Step, contact: ContactPolicy, state: RoomArrival) -> str | None:
-    ours = {step.account.far_addresses.get("matrix"), contact.address}
-    if state.encryption is None or state.encryption.algorithm != MEGOLM:
-        return ROOM_NOT_ENCRYPTED
-    if any(
-        membership in ("join", "invite", "knock") and user not in ours for user, membership in state.members.items()
-    ):
-        return ROOM_NOT_PRIVATE
-    if state.members.get(contact.address) not in ("join", "invite"):
-        return CONTACT_LEFT
-    return None
+    own = step.account.far_addresses.get("matrix") or ""
+    present = {user for user, membership in state.members.items() if membership in ("join", "invite", "knock")}
+    unfit = {
+        ROOM_LEFT: state.members.get(own) != "join",
+        ROOM_REPLACED: state.replaced is True,
+        ROOM_NOT_ENCRYPTED: state.encryption is None or state.encryption.algorithm != MEGOLM,
+        ROOM_NOT_PRIVATE: state.history_visibility == "world_readable" or bool(present - {own, contact.address}),
+        CONTACT_LEFT: state.members.get(contact.address) not in ("join", "invite"),
+    }
+    return next((code for code, holds in unfit.items() if holds), None)
 
 
 def _rotation(state: RoomArrival, name: str, default: int, least: int, most: int) -> int:

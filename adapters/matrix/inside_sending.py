@@ -4,22 +4,31 @@ When everything is ready a message is one encryption and one request. Otherwise 
 `advance` does the next thing that is missing, again after every answer, until the line is empty or has failed.
 """
 
+from collections.abc import Container
 from dataclasses import replace
 
 from vodozemac import GroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_identity, inside_notices, inside_olm, inside_recipients, inside_rooms
-from adapters.matrix.inside_content import room_message
+from adapters.matrix import (
+    inside_backup_writing,
+    inside_identity,
+    inside_notices,
+    inside_olm,
+    inside_outgoing,
+    inside_recipients,
+    inside_returned,
+    inside_rooms,
+    inside_signals,
+)
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_recipients import SHARED_AT_ONCE, share_of
 from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent
-from adapters.matrix.names import CONTACT_LEFT, NO_SESSIONS, QUEUE_FULL, ROOM_SEND, TOLD_NOT_JOINED
+from adapters.matrix.names import NO_SESSIONS, QUEUE_FULL, ROOM_SEND, TOLD_NOT_JOINED
 from bridge.wire.link import Input
-from bridge.wire.values import Address, Sealed
 from crypto.olm.device import Device
 from crypto.olm.errors import OlmError
-from crypto.olm.group import ROOM_KEY, encrypted_event, room_key_content
+from crypto.olm.group import ROOM_KEY, room_key_content
 from crypto.olm.pairwise import encrypted_for
 
 MOST_WAITING = 1_000
@@ -35,7 +44,8 @@ def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
     """Send now if all is ready and nobody waits; else get in line."""
     out = _ready(step, contact)
     own = own_state(step)
-    if out is not None and own is not None and step.records.get(f"line/{contact.address}", Line) is None:
+    straight = out is not None and own is not None and step.records.get(f"line/{contact.address}", Line) is None
+    if straight and out is not None and own is not None and not inside_outgoing.waits(step, contact, message):
         _emit(step, contact, own, out, message)
         return
     line = step.records.get(f"line/{contact.address}", Line) or Line()
@@ -50,14 +60,19 @@ def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
 def advance(step: Step, contact: ContactPolicy) -> None:
     """Do the next thing that the waiting messages need."""
     own = own_state(step)
+    if not inside_returned.merged(step, contact):
+        return
     if own is None or not own.published or step.records.get(f"line/{contact.address}", Line) is None:
         return
     if not inside_identity.settled(step):  # strict clients hide what an unsigned device sent
         inside_identity.proceed(step)
         return
     room = inside_rooms.room_of(step, contact)
-    if room is None or not room.room_id or room.problem == CONTACT_LEFT:
+    if room is None or not room.room_id:
         inside_rooms.obtain(step, contact)
+    elif room.problem in inside_rooms.GONE:
+        if (code := inside_rooms.seek(step, contact, room)) is not None:
+            fail_line(step, contact, code)
     elif room.problem is not None:
         fail_line(step, contact, room.problem)
     elif (ready_ms := inside_rooms.ready_ms(room)) is not None and ready_ms <= step.now_ms():
@@ -88,11 +103,12 @@ def forget_session(step: Step, contact: ContactPolicy) -> None:
     step.records.delete(f"out-session/{contact.address}")
 
 
-def forget_sessions(step: Step) -> None:
+def forget_sessions(step: Step, *, kept: Container[str] = ()) -> None:
     """All contacts' next messages start new sessions, also those of contacts that are off the map now."""
     for prefix in ("out/", "out-session/"):
         for name in list(step.records.names(prefix)):
-            step.records.delete(name)
+            if name.removeprefix(prefix) not in kept:
+                step.records.delete(name)
 
 
 def sent(step: Step, answer: Input) -> None:
@@ -101,16 +117,27 @@ def sent(step: Step, answer: Input) -> None:
     if entry is None:
         return
     step.records.delete(f"sent/{answer.key}")
-    if step.account.contact_by_id(entry.contact) is None:
+    contact = step.account.contact_by_id(entry.contact)
+    if contact is None:
         step.report("contact-removed")
+        return
+    inside_outgoing.noted(step, contact, entry, answer)
+    inside_signals.known_now(step, contact)
+    if contact.network != "matrix":
+        step.report("contact-removed")
+    elif inside_returned.returned(step, contact, entry, answer.code):
+        reconsider(step, contact)
+        advance(step, contact)
     elif entry.notice:
         step.report("notice-sent" if answer.code == "ok" else "notice-failed", entry.contact)
     elif answer.code == "ok":
-        _trace(step, entry.position, "acknowledged")
-        step.delivered(entry.contact, entry.message_id)
+        _succeed(step, entry.contact, entry.message_id, entry.position)
     else:
         _trace(step, entry.position, "refused", answer.code)
         step.failed(entry.contact, entry.message_id, answer.code)
+    line = step.records.get(f"line/{contact.address}", Line)
+    if inside_returned.pending(step, contact) or (line is not None and line.for_event):
+        advance(step, contact)  # it may have waited for the id of this event
 
 
 def shared(step: Step, answer: Input) -> None:
@@ -138,7 +165,9 @@ def fail_line(step: Step, contact: ContactPolicy, code: str) -> None:
 # ---------------------------------------------------------------- what has to be there
 def _ready(step: Step, contact: ContactPolicy) -> Outbound | None:
     out = step.records.get(f"out/{contact.address}", Outbound)
-    return out if out is not None and step.now_ms() < out.ready_until_ms else None
+    if out is None or out.policy != inside_recipients.policy_of(contact):
+        return None
+    return out if step.now_ms() < out.ready_until_ms else None
 
 
 def _advance_devices(step: Step, contact: ContactPolicy, own: OwnState, room: Room) -> None:
@@ -205,21 +234,22 @@ def _session_for(step: Step, contact: ContactPolicy, room: Room, recipients: tup
     """The session to send by: the present one while it may be used, else a new one (spec: when to rotate)."""
     out = step.records.get(f"out/{contact.address}", Outbound)
     session = step.records.get(f"out-session/{contact.address}", GroupSession)
-    now_ms = step.now_ms()
+    now_ms, policy = step.now_ms(), inside_recipients.policy_of(contact)
     present = {share_of(device) for device in recipients}
     if (
         out is not None
         and session is not None
-        and out.room_id == room.room_id
+        and (out.room_id, out.epoch, out.policy) == (room.room_id, room.epoch, policy)
         and now_ms - room.rotation_ms < out.created_ms <= now_ms
         and session.message_index < room.rotation_messages
         and present.issuperset((*out.shared, *out.pending))  # nobody left who can still read
     ):
         return out
     session = GroupSession()
-    out = Outbound(room.room_id, session.session_id, now_ms)
+    out = Outbound(room.room_id, session.session_id, now_ms, epoch=room.epoch, policy=policy)
     step.records.put(f"out-session/{contact.address}", session)
     step.records.put(f"out/{contact.address}", out)
+    inside_backup_writing.made(step, room.room_id, session)
     step.report("session-rotated", contact.id)
     return out
 
@@ -246,11 +276,14 @@ def _empty_line(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound
     room = SENT_AT_ONCE
     for number in range(line.first, line.next):
         if _ready(step, contact) is None or room <= 0:
-            step.records.put(f"line/{contact.address}", replace(line, first=number))
+            step.records.put(f"line/{contact.address}", replace(line, first=number, for_event=False))
             step.wake_at(TIMER, step.now_ms()) if room <= 0 else advance(step, contact)
             return
         name = f"queue/{contact.address}/{number:016d}"
         message = step.records.get(name, Queued)
+        if message is not None and inside_outgoing.waits(step, contact, message):
+            step.records.put(f"line/{contact.address}", replace(line, first=number, for_event=True))
+            return
         step.records.delete(name)
         if message is not None:
             room -= len(message.body.encode())
@@ -262,21 +295,26 @@ def _emit(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, mess
     session = step.records.get(f"out-session/{contact.address}", GroupSession)
     assert session is not None
     try:
-        content = encrypted_event(session, own.device, out.room_id, "m.room.message", room_message(message))
+        requests = inside_outgoing.requests(step, contact, own.device, (out.room_id, session), message)
     except OlmError as error:
         _fail(step, contact, message, error.code)
         return
     step.records.put(f"out-session/{contact.address}", session)
-    key = step.carry(
-        ROOM_SEND,
-        {"room": Address(v=out.room_id), "content": Sealed(v=content)},
-        lane=f"contact-{contact.id}",
-        trace=message.position or None,
-    )
-    step.records.put(f"sent/{key}", Sent(contact.id, message.message_id, message.notice, message.position))
-    _trace(step, message.position, "sealed")
+    for entry, request, values in requests:
+        key = step.carry(request, values, lane=f"contact-{contact.id}", trace=entry.position or None)
+        stands = request == ROOM_SEND and entry.message_id == message.message_id and entry.notice == message.notice
+        step.records.put(f"sent/{key}", replace(entry, message=message) if stands else entry)
+        if request == ROOM_SEND:
+            _trace(step, message.position, "sealed")
+    if not requests:  # all is there already
+        _succeed(step, contact.id, message.message_id, message.position)
     if session.message_index >= out.most_messages:
         reconsider(step, contact)
+
+
+def _succeed(step: Step, contact: str, message_id: str, position: int) -> None:
+    _trace(step, position, "acknowledged")
+    step.delivered(contact, message_id)
 
 
 def _fail(step: Step, contact: ContactPolicy, message: Queued, code: str) -> None:

@@ -19,9 +19,26 @@
 | `out-session/<mxid>` | vodozemac GroupSession |
 | `line/<mxid>`, `queue/<mxid>/<n>` | Line, Queued: messages that wait |
 | `sent/<key>` | Sent: messages under way |
+| `back/<mxid>/<n>` | Returned: messages that the room did not take (inside_returned) |
+| `known/<mxid>`, `known-before/<mxid>/<n>` | Known: which event is which message of ours (inside_known) |
+| `reacting/<mxid>`, `reacted/<mxid>` | Reactions: ours, and the contact's (inside_reactions) |
+| `threads/<mxid>`, `edits/<mxid>`, `polls/<mxid>` | the contact's newest (inside_received, inside_polls) |
+| `plain/<mxid>` | Digests: of the contact's newest events in clear (inside_clear) |
+| `reading/<mxid>`, `read-early/<mxid>` | read receipts (inside_telling, inside_signals) |
+| `presence` | what the homeserver was told of the user (inside_telling) |
 | `in/<mxid>/<session id>` | vodozemac InboundGroupSession |
 | `in-of/<mxid>/<session id>` | Inbound: where it came from |
 | `seen/<mxid>/<session id>/<chunk>` | Seen: replay marks |
+| `missing/<mxid>/<session id>` | Missing: a session that is looked for (inside_missing) |
+| `withheld/<mxid>` | Withheld: sessions that we are not given (inside_withheld) |
+| `backup` | BackupState: the account's key backup (inside_backup) |
+| `backup-writing` | Batch: what is being written into it (inside_backup_writing) |
+| `backup-sweep` | Sweep: how far all sessions were written into a backup that is another now |
+| `backup-due/<mxid>/<session id>` | Due: a session that is to be written |
+| `backup-own/<session id>` | DueOwn: one of our own; `backup-own-key/<session id>` is its InboundGroupSession |
+| `storage`, `stored-secret` | Storage, StoredSecret: what the recovery key opened, until the backup is set up |
+| `answering/<curve25519>/<session id>` | Answering: a device of ours waits for a session (inside_key_requests) |
+| `answered/<curve25519>` | Answered: requests of a device of ours that were answered |
 | `forgotten/<mxid>` | Forgotten: sessions that are kept no longer |
 | `opening/<mxid>/<session id>` | Opening: how far the events that were parked for it are opened |
 | `parked/<mxid>/<session id>/<position>` | Parked: events that wait for a key |
@@ -31,6 +48,8 @@
 
 from dataclasses import dataclass, field
 
+from crypto.content import Attachment, Reaction, Reply
+from crypto.content import Mark as TextMark
 from crypto.message import Kind
 from crypto.olm.device import Device, OwnDevice
 from crypto.olm.identity import Identity
@@ -124,6 +143,14 @@ class Room:
     """Rooms that were used before: what arrives in them is still taken."""
     joined_ms: int = 0
     """Since when the contact is in it; 1: since before we looked, 0: invited only."""
+    problem_ms: int = 0
+    """Since when there is the problem."""
+    sought_ms: int = 0
+    """When it was asked for; 0: somebody came since."""
+    visibility: str = ""
+    """Who may see its history, as the room says."""
+    epoch: int = 0
+    """Counts the changes after which a session of before is not used any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +185,10 @@ class Outbound:
     most_messages: int = 0
     withheld: tuple[Share, ...] = ()
     """Who was told that they are not given it."""
+    epoch: int = 0
+    """The room's, when it was made."""
+    policy: str = ""
+    """What the operator had said about the contact then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +199,21 @@ class Line:
     next: int = 0
     contact: str = ""
     """Whose they are, also when the contact's address is another by now."""
+    for_event: bool = False
+    """Whether the first one waits for the id of an event that it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a message has beside its text: see crypto.message.Message."""
+
+    marks: tuple[TextMark, ...] = field(default=(), repr=False)
+    replaces: str | None = None
+    retracts: str | None = None
+    reply: Reply | None = None
+    reaction: Reaction | None = None
+    attachment: Attachment | None = None
+    place: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +225,40 @@ class Queued:
     position: int
     notice: bool
     body: str = field(repr=False)
+    beside: Beside | None = None
+    content: bytes = field(default=b"", repr=False)
+    """JSON of the content of its `m.room.message` when that is finished already (a file that was uploaded)."""
+    again: bool = False
+    """Whether a room did not take it: what another one does not take either has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message on its way to the server."""
+    """A message on its way to the server.
+
+    `first`: the event that it is a new wording of. `target`, `emoji`: the reaction that it is. `shows`: the contact
+    reads it as a message of its own, so it may be what they have read up to.
+    """
 
     contact: str
     message_id: str
     notice: bool
     position: int
+    room_id: str = ""
+    first: str = ""
+    target: str = ""
+    emoji: str = field(default="", repr=False)
+    shows: bool = True
+    message: Queued | None = None
+    """For another room, should this one not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A message that came back, and whose it is."""
+
+    contact: str
+    message: Queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +272,8 @@ class Inbound:
     received_ms: int
     floor: int = 0
     """Indices below this one may have been used before: the session had been forgotten when its key came again."""
+    source: str = ""
+    """Empty: from the device itself, else how it came (inside_origin); the device's keys are only claimed then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +313,21 @@ class Parked:
     position: int
     reason: str
     event: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The key of the account's secret storage, while something is yet to be stored."""
+
+    octets: bytes = field(repr=False)
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """The backup's private key as it stood in secret storage."""
+
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,16 @@
 """How the legs and the account's own identity stand, for the operator. Nothing here is secret."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, OwnIdentity, PeerIdentity
-from adapters.matrix import inside_peers, inside_recovery
+from adapters.matrix import inside_backup, inside_peers, inside_recovery
+from adapters.matrix.inside_backup import BackupState
 from adapters.matrix.inside_identity import RECORD, IdentityState
 from adapters.matrix.inside_recovery import Recovery
-from adapters.matrix.inside_state import Line, Outbound, OwnState, Room, Tracked
+from adapters.matrix.inside_state import Line, Outbound, OwnState, Parked, Room, Tracked
+from adapters.matrix.inside_withheld import KEYLESS
 from adapters.matrix.names import IDENTITY_CHANGED, NETWORK
 from crypto.message import Assurance
 from crypto.olm.identity import MASTER
@@ -23,16 +26,19 @@ def leg(records: Records, contact: ContactPolicy) -> LegStatus:
     line = records.get(f"line/{contact.address}", Line) or Line()
     room = records.get(f"room/{contact.address}", Room)
     waiting = line.next - line.first
-    parked = sum(1 for _ in records.names(f"parked/{contact.address}/"))
-    identity = _peer(records, contact)
+    held = (records.get(name, Parked) for name in records.names(f"parked/{contact.address}/"))
+    parked = Counter(entry.reason for entry in held if entry is not None)
+    identity, pin = _peer(records, contact), inside_peers.pin_of(records, contact.address)
     return LegStatus(
         contact=contact.id,
         network=NETWORK,
         assurance=Assurance.END_TO_END,
         state=_state(records, contact, room, waiting),
         verified=identity.state == "verified",
+        proof=pin.proof if pin is not None else None,
         peer=room.room_id if room is not None and room.room_id else None,
-        waiting=waiting + parked,
+        waiting=waiting + sum(parked.values()),
+        undecryptable={reason: count for reason, count in parked.items() if reason in KEYLESS},
         identity=identity,
     )
 
@@ -54,6 +60,7 @@ def own(records: Records, account: AccountPolicy) -> OwnIdentity:
         key=listed if state.elsewhere or state.own is None else state.own.public(MASTER),
         recovery_key=_recovery_key(state),
         problem=state.problem or None,
+        backup=inside_backup.word(records.get(inside_backup.RECORD, BackupState) or BackupState()),
         recovered=inside_recovery.outcome_of(records.get(inside_recovery.RECORD, Recovery)),
     )
 

@@ -3,6 +3,7 @@
 | record | kind |
 |---|---|
 | `verifying/<mxid>`, `verifying-state/<mxid>` | Talk, and the machine's state, whose kind the former names |
+| `verify-wanted/<mxid>` | the person here wants to begin, and cannot yet (inside_verification_person) |
 | `verify-waiting/<mxid>` | a request whose device is not known yet (inside_verification) |
 | `verify-talk/<mxid>`, `verify-session/<mxid>` | the Megolm session for a room (inside_verification_room) |
 | `vouching/<mxid>` | a signature that the server is to have (inside_vouching) |
@@ -13,12 +14,13 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from adapters.inside_api import AnyValue, ContactPolicy, Step
+from adapters.inside_api import AnyValue, ContactPolicy, Proof, Step
 from adapters.matrix import inside_devices, inside_identity, inside_notices, inside_verification_room
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_vouching import proved
 from adapters.matrix.names import SEND_VERIFICATION, TOLD_VERIFICATION_ASKED, TOLD_VERIFICATION_OVER, TOLD_VERIFIED
 from bridge.wire.values import Opaque, Public
+from crypto.olm import qr
 from crypto.olm import verification as machine
 from crypto.olm import verification_messages as messages
 from crypto.olm import verification_states as states
@@ -44,9 +46,19 @@ class Talk:
     start_ms: int = 0
     asked: tuple[str, ...] = ()
     """Devices that our to-device request went to."""
+    code: bool = False
+    """Whether the person here shows a code to scan."""
+    how: str = ""
+    by: str = ""
+    """What was compared, and who said that it is the same (`Proof`)."""
 
 
 Kept = tuple[Talk, states.State]
+
+
+def drawn_code(step: Step) -> bytes:
+    """The secret of a code that may be shown."""
+    return step.draw("verification-code", qr.SECRET)
 
 
 def kept(step: Step, contact: ContactPolicy) -> Kept | None:
@@ -101,24 +113,29 @@ def _followed(step: Step, contact: ContactPolicy, talk: Talk, before: states.Sta
         inside_notices.over(step, contact, TOLD_VERIFICATION_ASKED)
     if isinstance(before, states.Requested) and isinstance(following, states.Prepared):
         _tell_others(step, contact, talk, following)
-        advance(step, contact, (talk, following), states.Begun())  # we asked, so we start
-    elif isinstance(following, states.Prepared) and not isinstance(before, states.Prepared):
+        if not following.code:
+            advance(step, contact, (talk, following), states.Begun())  # we asked, so we start
+    elif isinstance(following, states.Prepared) and not following.code and not isinstance(before, states.Prepared):
         kept_so(step, contact, replace(talk, start_ms=step.now_ms() + START_AFTER_MS), following)
     elif isinstance(following, states.Verified) and not isinstance(before, states.Verified):
-        proved(step, contact, following.flow.ends.them.master)
+        proved(step, contact, following.flow.ends.them.master, Proof(talk.how, talk.by, step.now_ms()))
         step.notify(contact.id, TOLD_VERIFIED)
     elif isinstance(following, states.Cancelled) and not isinstance(before, states.Cancelled):
         step.report("verification-cancelled", contact.id)
         if not following.by_us and not isinstance(before, states.Asked | states.Proposed):
             step.notify(contact.id, TOLD_VERIFICATION_OVER)  # somebody here took part in it
     arm(step)
+    step.moved(contact.id)
 
 
-def ask(step: Step, contact: ContactPolicy, us: Party, room_id: str, devices: tuple[str, ...]) -> None:
+def ask(
+    step: Step, contact: ContactPolicy, us: Party, room_id: str, devices: tuple[str, ...], *, code: bool = False
+) -> None:
     """Ask the contact, in the room, or those of the devices when there is none."""
-    content: dict[str, object] = {"from_device": us.device_id, "methods": [messages.SAS]}
+    shows_code = code and bool(us.master)
+    content: dict[str, object] = {"from_device": us.device_id, "methods": machine.methods(shows_code=shows_code)}
     transaction_id = "" if room_id else step.draw("verification", 16).hex()
-    talk = Talk("", transaction_id, room_id, step.now_ms(), asked=() if room_id else devices)
+    talk = Talk("", transaction_id, room_id, step.now_ms(), asked=() if room_id else devices, code=shows_code)
     opened(step, contact, talk, states.Requested(transaction_id, bool(room_id), us))
     if room_id:
         words = f"{us.user_id} asks to verify your keys, but this client cannot do it."

@@ -7,16 +7,30 @@ import msgspec
 from vodozemac import InboundGroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_notices, inside_peers, inside_rooms, inside_verification
-from adapters.matrix.inside_content import EVENT_ID, received_message
+from adapters.matrix import (
+    inside_clear,
+    inside_missing,
+    inside_notices,
+    inside_origin,
+    inside_received,
+    inside_rooms,
+    inside_verification,
+    inside_withheld,
+)
+from adapters.matrix.inside_attachments import offered
+from adapters.matrix.inside_relations import EVENT_ID
 from adapters.matrix.inside_state import HOUR_MS, Forgotten, Inbound, Mark, Opening, Parked, Seen
 from adapters.matrix.names import (
     IDENTITY_CHANGED,
     NOT_CROSS_SIGNED,
     NOT_VERIFIED,
     TOLD_DEVICE_UNSIGNED,
+    TOLD_KEY_NOT_PROVED,
+    TOLD_LEFT_OUT,
     TOLD_NOT_VERIFIED,
+    TOLD_UNSUPPORTED,
 )
+from crypto.message import Message
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, WrongParty
 from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
@@ -25,16 +39,19 @@ CHUNK = 16
 MOST_PARKED = 1_000
 MOST_OCTETS = 128 << 10
 """Of an event that is parked: as federated it has at most 64 KiB."""
+MOST_PARKED_OCTETS = 64 << 20
+"""Of all events of an account that are parked: a third of the state that it may have, for nobody clears them away."""
 OPENED_AT_ONCE = 1 << 20
 """Octets of parked events that are opened in one step: its effects must fit one frame."""
 TIMER = "parked"
 MOST_FORGOTTEN = 2_000
 UNSIGNED_DEVICE = "unsigned-device"
-DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, UNSIGNED_DEVICE})
+DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, UNSIGNED_DEVICE, inside_origin.NOT_PROVED})
 _TOLD = {
     NOT_CROSS_SIGNED: TOLD_DEVICE_UNSIGNED,
     UNSIGNED_DEVICE: TOLD_DEVICE_UNSIGNED,
     NOT_VERIFIED: TOLD_NOT_VERIFIED,
+    inside_origin.NOT_PROVED: TOLD_KEY_NOT_PROVED,
 }
 """What the user is told of messages that are parked for these; of a changed identity they are told anyway."""
 _SESSION_ID = 43
@@ -89,29 +106,44 @@ def arrived(step: Step, body: bytes) -> None:
         # matrix-js-sdk 43 sends them in plain: like to-device messages they prove nothing by themselves.
         whence = inside_verification.Origin(arrival.room_id, event.event_id, "", event.sent_at_ms() or 0)
         inside_verification.from_room(step, contact, whence, event.type, bytes(event.content))
+    elif event.type in inside_clear.TYPES:
+        blank = Message(event.event_id, "", sent_at_ms=event.sent_at_ms(), position=step.position)
+        inside_clear.arrived(step, contact, event.type, blank, arrival.event)
+    elif event.type == ENCRYPTED and bytes(event.content) == b"{}":
+        _refuse(step, "event-redacted", contact)  # it was taken back before it came
     elif event.type != ENCRYPTED:
         _refuse(step, "event-not-encrypted", contact)
     else:
         _encrypted(step, contact, arrival, event)
 
 
-def key_arrived(step: Step, user: str, session_id: str) -> None:
-    """A session came: open what was parked for it, in order; make room by forgetting the oldest sessions."""
-    _open_parked(step, user, session_id, after="")
+def key_arrived(step: Step, user: str, session_id: str, room: int = OPENED_AT_ONCE) -> int:
+    """A session came: open what was parked for it, in order; make room by forgetting the oldest sessions.
+
+    `room`: octets that may be looked at in this step. Returns what is left of it.
+    """
+    room = _open_parked(step, user, session_id, after="", room=room)
     _forget_oldest(step, user)
+    inside_missing.key_came(step, user, session_id)
+    inside_withheld.key_came(step, user, session_id)
+    return room
 
 
-def reconsider(step: Step, contact: ContactPolicy) -> None:
-    """Who is believed may have changed: look again at what was parked for that."""
+def reconsider(step: Step, contact: ContactPolicy, room: int = OPENED_AT_ONCE) -> int:
+    """Who is believed may have changed: look again at what was parked for that, the rest soon.
+
+    `room`: octets that may be looked at in this step. Returns what is left of it.
+    """
     sessions: dict[str, None] = {}
     for name in list(step.records.names(f"parked/{contact.address}/")):
         parked = step.records.get(name, Parked)
         if parked is not None and parked.reason in DISBELIEF:
             sessions[name.removeprefix(f"parked/{contact.address}/")[:_SESSION_ID]] = None
     for session_id in sessions:
-        _open_parked(step, contact.address, session_id, after="")
+        room = _open_parked(step, contact.address, session_id, after="", room=room)
     if sessions and not _parked_for(step, contact, UNSIGNED_DEVICE, NOT_CROSS_SIGNED):
         inside_notices.over(step, contact, TOLD_DEVICE_UNSIGNED)
+    return room
 
 
 def _parked_for(step: Step, contact: ContactPolicy, *reasons: str) -> bool:
@@ -138,9 +170,12 @@ def _named(name: str) -> tuple[str, str]:
     return rest[: -_SESSION_ID - 1], rest[-_SESSION_ID:]
 
 
-def _open_parked(step: Step, user: str, session_id: str, *, after: str) -> None:
+def _open_parked(step: Step, user: str, session_id: str, *, after: str, room: int = OPENED_AT_ONCE) -> int:
     contact = step.account.contact_by_address("matrix", user)
-    room = OPENED_AT_ONCE
+    if room <= 0:
+        step.records.put(f"opening/{user}/{session_id}", Opening(after))
+        step.wake_at(TIMER, step.now_ms())
+        return room
     for name in list(step.records.names(f"parked/{user}/{session_id}/")):
         parked = step.records.get(name, Parked) if name > after else None
         if parked is None or contact is None:
@@ -150,7 +185,8 @@ def _open_parked(step: Step, user: str, session_id: str, *, after: str) -> None:
         if room <= 0:
             step.records.put(f"opening/{user}/{session_id}", Opening(name))
             step.wake_at(TIMER, step.now_ms())
-            return
+            break
+    return room
 
 
 def forgotten_floor(step: Step, user: str, session_id: str) -> int:
@@ -159,24 +195,15 @@ def forgotten_floor(step: Step, user: str, session_id: str) -> int:
     return dict(known.floors).get(_digest(session_id), 0)
 
 
-def withheld(step: Step, user: str, session_id: str) -> None:
-    """The sender tells that we are not given this key: note it on what waits for it."""
-    contact = step.account.contact_by_address("matrix", user)
-    step.report("key-withheld", contact.id if contact is not None else None)
-    for name in list(step.records.names(f"parked/{user}/{session_id}/")):
-        parked = step.records.get(name, Parked)
-        if parked is not None:
-            step.records.put(name, replace(parked, reason="withheld"))
-            step.trace(parked.position, "parked", "withheld")
-
-
 # ---------------------------------------------------------------- one event
 def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event: TimelineEvent) -> None:
     sealed = sealed_event(event.content)
     try:
         opened = _opened(step, contact, arrival.room_id, event, sealed)
     except Undecryptable as error:
-        reason = "no-key" if step.records.get(_of(contact, sealed), Inbound) is None else error.code
+        reason = error.code
+        if step.records.get(_of(contact, sealed), Inbound) is None:
+            reason = inside_withheld.reason_for(step, contact.address, sealed.session_id)
     except Disbelieved as error:
         reason = error.reason
     else:
@@ -199,8 +226,8 @@ def _opened(
         raise Undecryptable
     if origin.room_id != room_id:
         raise WrongParty
-    disbelief = inside_peers.believed(step, contact, origin.device_id)
-    opened = opened_event(session, sealed, room_id)
+    disbelief = inside_origin.believed(step, contact, origin)
+    opened = inside_origin.judged(opened_event(session, sealed, room_id), origin)
     verifies = inside_verification.is_message(opened.type, opened.content)
     if disbelief is not None and not (verifies and disbelief in (NOT_VERIFIED, IDENTITY_CHANGED)):
         raise Disbelieved(disbelief)
@@ -217,35 +244,59 @@ def _opened(
             return None
     step.records.put(name, Seen((*seen.marks, Mark(opened.index, digest))))
     if verifies:
-        whence = inside_verification.Origin(room_id, event.event_id, origin.device_id, event.sent_at_ms() or 0)
+        device_id = inside_origin.proving_device(origin)
+        whence = inside_verification.Origin(room_id, event.event_id, device_id, event.sent_at_ms() or 0)
         inside_verification.from_room(step, contact, whence, opened.type, opened.content)
         return None
     return opened
 
 
 def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: RoomEvent, position: int) -> None:
-    try:
-        message = received_message(opened.type, opened.content, event.event_id, event.sent_at_ms(), position)
-    except LookupError:
+    if not inside_origin.may_be_shown(opened):
+        step.report("event-not-proved", contact.id)
+        step.trace(position, "refused", inside_origin.NOT_PROVED)
+        inside_notices.tell(step, contact, TOLD_UNSUPPORTED)
+        return
+    blank = Message(event.event_id, "", sent_at_ms=event.sent_at_ms(), position=position)
+    message = inside_received.message_of(step, contact, blank, bytes(event.content), opened)
+    if message is None:
         step.report("event-unsupported", contact.id)
         return
+    message = inside_origin.marked(message, opened)
+    offered(step, contact, message, opened.content)
     step.deliver(contact.id, message)
 
 
 # ---------------------------------------------------------------- parking
 def _park(step: Step, contact: ContactPolicy, sealed: SealedEvent, parked: Parked) -> None:
     if len(parked.event) > MOST_OCTETS:
-        _refuse(step, "event-too-large", contact)
+        _left_out(step, contact, "event-too-large")
         return
     prefix = f"parked/{contact.address}/"
-    if len(list(step.records.names(prefix))) >= MOST_PARKED:
-        _refuse(step, "parked-overflow", contact)
+    if len(list(step.records.names(prefix))) >= MOST_PARKED or not _has_room(step, len(parked.event)):
+        _left_out(step, contact, "parked-overflow")
         return
     step.records.put(f"{prefix}{sealed.session_id}/{parked.position:016d}", parked)
     step.report(f"parked-{parked.reason}", contact.id)
     step.trace(parked.position, "parked", parked.reason)
     if parked.reason in _TOLD:
         inside_notices.tell(step, contact, _TOLD[parked.reason])
+    if parked.reason in inside_withheld.KEYLESS:
+        step.report(f"undecryptable-{parked.reason}", contact.id)
+        inside_missing.noted(step, contact.address, sealed.session_id, parked.room_id)
+        inside_withheld.told_user(step, contact, parked.reason)
+
+
+def _left_out(step: Step, contact: ContactPolicy, code: str) -> None:
+    """It cannot wait here: as with what was missed, the user is told, at most once in a minute."""
+    _refuse(step, code, contact)
+    inside_notices.tell(step, contact, TOLD_LEFT_OUT)
+    inside_notices.over(step, contact, TOLD_LEFT_OUT)
+
+
+def _has_room(step: Step, octets: int) -> bool:
+    held = (step.records.get(name, Parked) for name in step.records.names("parked/"))
+    return octets + sum(len(parked.event) for parked in held if parked is not None) <= MOST_PARKED_OCTETS
 
 
 def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> None:
@@ -257,15 +308,21 @@ def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> Non
             step.report("opened-late", contact.id)
             _deliver(step, contact, event, opened, parked.position)
     except Undecryptable as error:
-        step.records.put(name, replace(parked, reason=error.code))
+        _held(step, name, parked, error.code)
     except Disbelieved as error:
-        step.records.put(name, replace(parked, reason=error.reason))
+        _held(step, name, parked, error.reason)
         if error.reason in _TOLD:
             inside_notices.tell(step, contact, _TOLD[error.reason])
     except OlmError as error:
         step.records.delete(name)
         step.report(f"event-{error.code}", contact.id)
         step.trace(parked.position, "refused", error.code)
+
+
+def _held(step: Step, name: str, parked: Parked, reason: str) -> None:
+    if parked.reason != reason:
+        step.records.put(name, replace(parked, reason=reason))
+        step.trace(parked.position, "parked", reason)
 
 
 def _refuse(step: Step, code: str, contact: ContactPolicy | None = None) -> None:
@@ -290,9 +347,10 @@ def _forget_oldest(step: Step, user: str) -> None:
         if number >= surplus and step.now_ms() - received_ms < SESSIONS_KEPT_MS:
             break
         _note_floor(step, user, session_id)
-        for prefix in (f"seen/{user}/{session_id}/", f"in/{user}/{session_id}", f"in-of/{user}/{session_id}"):
-            for name in list(step.records.names(prefix)):
-                step.records.delete(name)
+        for prefix in ("in/", "in-of/", "backup-due/"):  # what no backup takes is not noted for ever either
+            step.records.delete(f"{prefix}{user}/{session_id}")
+        for name in list(step.records.names(f"seen/{user}/{session_id}/")):
+            step.records.delete(name)
 
 
 def _note_floor(step: Step, user: str, session_id: str) -> None:

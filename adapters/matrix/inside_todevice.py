@@ -4,17 +4,27 @@ import msgspec
 from vodozemac import Account, InboundGroupSession
 
 from adapters.inside_api import Step
-from adapters.matrix import inside_devices, inside_olm, inside_timeline, inside_verification
+from adapters.matrix import (
+    inside_backup_writing,
+    inside_devices,
+    inside_key_requests,
+    inside_late,
+    inside_olm,
+    inside_origin,
+    inside_timeline,
+    inside_verification,
+    inside_withheld,
+)
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_state import Inbound, OwnState, Strangers, Unbound
 from crypto.olm.canonical import decoded
 from crypto.olm.device import Device
 from crypto.olm.errors import OlmError, TooLarge, Undecryptable, WrongParty
+from crypto.olm.forwarded import FORWARDED, KEY_REQUEST, SECRET_REQUEST
 from crypto.olm.group import ENCRYPTED, ROOM_KEY, received_room_key
 from crypto.olm.pairwise import OlmEvent, OlmMessage, Opened, checked_event, message_for, opened
 from crypto.olm.verification_messages import PREFIX as VERIFICATION
 
-WITHHELD = "m.room_key.withheld"
 MOST_UNBOUND = 100
 MOST_STRANGERS = 20
 MOST_OCTETS = 128 << 10
@@ -27,11 +37,6 @@ class _ToDevice(msgspec.Struct):
     content: msgspec.Raw
 
 
-class _Withheld(msgspec.Struct):
-    session_id: str = ""
-    code: str = ""
-
-
 def arrived(step: Step, body: bytes) -> None:
     """One to-device event. Raises OlmError when it is refused."""
     event = decoded(body, _ToDevice)
@@ -40,8 +45,12 @@ def arrived(step: Step, body: bytes) -> None:
         step.report("to-device-stranger")
     elif event.type == ENCRYPTED:
         _olm_arrived(step, own, event)
-    elif event.type == WITHHELD:
-        inside_timeline.withheld(step, event.sender, decoded(event.content, _Withheld).session_id)
+    elif event.type == inside_withheld.WITHHELD:
+        inside_withheld.arrived(step, event.sender, event.content)
+    elif event.type == KEY_REQUEST:
+        inside_key_requests.asked(step, own, event.sender, event.content)
+    elif event.type == SECRET_REQUEST:
+        step.report("secret-request-ignored")
     elif event.type.startswith(VERIFICATION):
         contact = step.account.contact_by_address("matrix", event.sender)
         if contact is not None:
@@ -52,6 +61,8 @@ def arrived(step: Step, body: bytes) -> None:
 
 def rebind(step: Step, user: str) -> None:
     """The user's device list came: take up what waited for it."""
+    _gone(step, user)
+    room = inside_timeline.OPENED_AT_ONCE
     for name in list(step.records.names(f"unbound/{user}/")):
         waiting = step.records.get(name, Unbound)
         step.records.delete(name)
@@ -63,7 +74,22 @@ def rebind(step: Step, user: str) -> None:
             step.report("olm-unknown-device")
             _note_stranger(step, user, event.sender_key)
         else:
-            _reported(step, event, device)
+            room = _reported(step, event, device, room)
+
+
+def _gone(step: Step, user: str) -> None:
+    """Devices that are not listed any more are strangers: a server may list any number, one after the other."""
+    waiting = (step.records.get(name, Unbound) for name in list(step.records.names("unbound/")))
+    known = inside_devices.all_keys(step) | {event.sender_key for event in waiting if event is not None}
+    strangers = step.records.get(f"strangers/{user}", Strangers) or Strangers()
+    for name in list(step.records.names("olm/")):
+        curve25519 = name.removeprefix("olm/")
+        if curve25519 not in known and curve25519 not in strangers.keys:
+            _note_stranger(step, user, curve25519)
+    for prefix in ("unclaimed/", "wedged/"):
+        for name in list(step.records.names(prefix)):
+            if name.removeprefix(prefix) not in known:
+                step.records.delete(name)
 
 
 def _note_stranger(step: Step, user: str, curve25519: str) -> None:
@@ -76,11 +102,12 @@ def _note_stranger(step: Step, user: str, curve25519: str) -> None:
     step.records.put(f"strangers/{user}", Strangers(keys[-MOST_STRANGERS:]))
 
 
-def _reported(step: Step, event: OlmEvent, device: Device) -> None:
+def _reported(step: Step, event: OlmEvent, device: Device, room: int) -> int:
     try:
-        _take(step, event, device)
+        return _take(step, event, device, room)
     except OlmError as error:
         step.report(f"room-key-{error.code}")
+        return room
 
 
 def _olm_arrived(step: Step, own: OwnState, event: _ToDevice) -> None:
@@ -125,30 +152,39 @@ def _opened(step: Step, sender: str, message: OlmMessage) -> Opened:
     return result
 
 
-def _take(step: Step, event: OlmEvent, device: Device) -> None:
-    """Believe an event once its sender is bound to a device of the user's (second check of the list)."""
+def _take(step: Step, event: OlmEvent, device: Device, room: int = inside_timeline.OPENED_AT_ONCE) -> int:
+    """Believe an event once its sender is bound to a device of the user's (second check of the list).
+
+    `room`: see inside_timeline.key_arrived.
+    """
     if device.ed25519 != event.signing_key:
         raise WrongParty
     if event.type == ROOM_KEY and event.sender == step.account.far_addresses.get("matrix"):
         step.report("room-key-own")  # what the user's other devices write is not bridged
     elif event.type == ROOM_KEY:
-        _room_key(step, event, device)
+        return _room_key(step, event, device, room)
+    elif event.type == FORWARDED:
+        inside_late.forwarded(step, event.content, device)
     elif event.type != "m.dummy":
         step.report("olm-unsupported")
+    return room
 
 
-def _room_key(step: Step, event: OlmEvent, device: Device) -> None:
+def _room_key(step: Step, event: OlmEvent, device: Device, room: int) -> int:
     key = received_room_key(event.content)
     name = f"{event.sender}/{key.session_id}"
-    known = step.records.get(f"in-of/{name}", Inbound)
-    if known is not None:
+    known, kept = step.records.get(f"in-of/{name}", Inbound), key.session
+    if known is not None and not inside_origin.is_proved(known):
+        kept = inside_late.superseded(step, name, known, key.session)
+    elif known is not None:
         session = step.records.get(f"in/{name}", InboundGroupSession)
         same = (known.curve25519, known.room_id) == (device.curve25519, key.room_id)
         if not same or session is None or session.first_known_index <= key.session.first_known_index:
             step.report("room-key-known" if same else "room-key-conflict")
-            return
-    step.records.put(f"in/{name}", key.session)
+            return room
+    step.records.put(f"in/{name}", kept)
     floor = known.floor if known is not None else inside_timeline.forgotten_floor(step, event.sender, key.session_id)
     origin = Inbound(key.room_id, device.curve25519, device.ed25519, device.device_id, step.now_ms(), floor)
     step.records.put(f"in-of/{name}", origin)
-    inside_timeline.key_arrived(step, event.sender, key.session_id)
+    inside_backup_writing.received(step, event.sender, key.session_id)
+    return inside_timeline.key_arrived(step, event.sender, key.session_id, room)

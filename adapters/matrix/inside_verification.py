@@ -1,19 +1,18 @@
-"""Verifying a contact by emoji: what the person at our end may do, what the contact sends, and what time does.
+"""Verifying a contact: what the contact sends, and what time does.
 
-The machine is crypto.olm.verification, its conversations are in inside_talks; here it is found out which message
-belongs to which, and what it means there.
+The machine is crypto.olm.verification, its conversations are in inside_talks, the person at our end is
+inside_verification_person; here it is found out which message belongs to which, and what it means there.
 """
 
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from adapters.inside_api import ContactPolicy, Shown, Step
+from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import (
     inside_devices,
-    inside_identity,
     inside_notices,
-    inside_rooms,
     inside_talks,
+    inside_verification_person,
     inside_verification_room,
     inside_vouching,
 )
@@ -65,70 +64,6 @@ class Waiting:
     methods: tuple[str, ...]
 
 
-# ---------------------------------------------------------------- the person at our end
-def begin(step: Step, contact: ContactPolicy, *, to_device: bool = False) -> str:
-    """Accept what the contact asked for, or ask. Returns a code."""
-    kept = inside_talks.kept(step, contact)
-    if kept is not None and not inside_talks.timed_out(step, contact, kept) and machine.live(kept[1]):
-        if not isinstance(kept[1], states.Asked | states.Proposed):
-            return "under-way"
-        inside_talks.advance(step, contact, kept, states.Joined(step.draw("sas", SECRET)))
-        return "ok"
-    us, told = inside_talks.us(step), inside_devices.tracked(step, contact.address)
-    if us is None or not inside_identity.settled(step):
-        return "identity-not-ready"
-    if told is None or not told.known:
-        inside_devices.current_devices(step, contact.address)
-        return "devices-unknown"
-    if told.identity is None or not told.vouched:
-        return "not-cross-signed"
-    inside_talks.ask(step, contact, us, "" if to_device else _room(step, contact), told.vouched)
-    return "ok"
-
-
-def _room(step: Step, contact: ContactPolicy) -> str:
-    """The room to ask in; empty when there is none yet that both are in."""
-    room = inside_rooms.room_of(step, contact)
-    return room.room_id if room is not None and room.problem is None and room.joined_ms else ""
-
-
-def decide(step: Step, contact: ContactPolicy, decision: str, compared: str | None) -> str:
-    """`match` or `differ`, about the string that was `compared` (its three numbers); or `cancel`. Returns a code."""
-    kept = inside_talks.kept(step, contact)
-    if kept is None or inside_talks.timed_out(step, contact, kept) or not machine.live(kept[1]):
-        return "no-verification"
-    if decision == "cancel":
-        inside_talks.advance(step, contact, kept, states.Withdrawn())
-        return "ok"
-    state = kept[1]
-    if not isinstance(state, states.Comparing):
-        return "nothing-to-compare"
-    if compared != " ".join(str(number) for number in state.sas.decimal):
-        return "other-session"
-    inside_talks.advance(step, contact, kept, states.Matched() if decision == "match" else states.Differed())
-    return "ok"
-
-
-def shown(step: Step, contact: ContactPolicy) -> Shown:
-    """How the conversation stands."""
-    kept = inside_talks.kept(step, contact)
-    if kept is None:
-        return Shown("none")
-    talk, state = kept
-    way = "room" if talk.room_id else "to-device"
-    if isinstance(state, states.Comparing):
-        emoji = state.sas.emoji if messages.EMOJI in state.strings else ()
-        return Shown(talk.state, way, emoji=emoji, decimal=state.sas.decimal)
-    if isinstance(state, states.Cancelled):
-        return Shown(talk.state, way, code=_code(state.code), by_us=state.by_us)
-    return Shown(talk.state, way)
-
-
-def _code(code: str) -> str:
-    """A cancellation code as a word of ours; what is not one of the known is `other`."""
-    return code.removeprefix("m.").replace("_", "-") if code in states.REASONS else "other"
-
-
 # ---------------------------------------------------------------- the peer
 def is_message(kind: str, content: bytes) -> bool:
     """Whether an event that was opened in a room belongs to a verification."""
@@ -169,8 +104,12 @@ def _asked(step: Step, contact: ContactPolicy, talk: Talk, request: Request, *, 
     flow = inside_talks.flow(step, contact, talk.transaction_id, request.from_device, in_room=bool(talk.room_id))
     if flow is None and not again:
         step.records.put(f"verify-waiting/{contact.address}", Waiting(talk, request.from_device, request.methods))
-    elif flow is not None and messages.SAS in request.methods and inside_talks.free(step, contact, flow):
-        _prompt(step, contact, talk, states.Asked(flow))
+    elif flow is not None and _common(request.methods) and inside_talks.free(step, contact, flow):
+        _prompt(step, contact, talk, states.Asked(flow, request.methods))
+
+
+def _common(methods: tuple[str, ...]) -> bool:
+    return messages.SAS in methods or {messages.SCAN_CODE, messages.RECIPROCATE} <= set(methods)
 
 
 def _proposed(step: Step, contact: ContactPolicy, heard: _Heard) -> None:
@@ -202,7 +141,7 @@ def _heard(step: Step, contact: ContactPolicy, heard: _Heard) -> None:
     if heard.device_id and flow is not None and flow.ends.them.device_id != heard.device_id:
         return  # another device of the contact's, which has nothing to say in this
     if not inside_talks.timed_out(step, contact, kept):
-        event = _event(step, contact, kept[1], heard)
+        event = _event(step, contact, kept, heard)
         if event is not None:
             inside_talks.advance(step, contact, kept, event)
 
@@ -213,14 +152,14 @@ def _answers_unnamed(kept: Kept, heard: _Heard) -> bool:
     return waiting and heard.kind == READY and heard.room_id == kept[0].room_id
 
 
-def _event(step: Step, contact: ContactPolicy, state: states.State, heard: _Heard) -> states.Event | None:
+def _event(step: Step, contact: ContactPolicy, kept: Kept, heard: _Heard) -> states.Event | None:
     """What a message means to the machine; None when it means nothing."""
     try:
         message = messages.message_of(heard.kind, heard.content)
     except Malformed:
         return states.Withdrawn(states.INVALID)
     if isinstance(message, Ready):
-        return _answered(step, contact, state, heard, message)
+        return _answered(step, contact, kept, heard, message)
     if isinstance(message, Start):
         return states.Began(message, step.draw("sas", SECRET))
     if isinstance(message, Accept):
@@ -228,13 +167,14 @@ def _event(step: Step, contact: ContactPolicy, state: states.State, heard: _Hear
     return None if isinstance(message, Request) else message
 
 
-def _answered(
-    step: Step, contact: ContactPolicy, state: states.State, heard: _Heard, ready: Ready
-) -> states.Event | None:
+def _answered(step: Step, contact: ContactPolicy, kept: Kept, heard: _Heard, ready: Ready) -> states.Event | None:
+    talk, state = kept
     if not isinstance(state, states.Requested) or heard.device_id not in ("", ready.from_device):
         return None  # a second device accepts as well
     them = inside_talks.party(step, contact, ready.from_device)
-    return states.Answered(them, ready.methods) if them is not None else states.Withdrawn(states.KEY_MISMATCH)
+    if them is None:
+        return states.Withdrawn(states.KEY_MISMATCH)
+    return states.Answered(them, ready.methods, inside_talks.drawn_code(step) if talk.code else b"")
 
 
 # ---------------------------------------------------------------- time, answers, restarts
@@ -252,6 +192,7 @@ def woken(step: Step) -> None:
 
 def answered(step: Step, answer: Input) -> None:
     """A request was carried out: one of ours, or one that ours wait for."""
+    inside_verification_person.may_begin(step)
     for contact in step.account.contacts:
         waiting = step.records.get(f"verify-waiting/{contact.address}", Waiting)
         told = inside_devices.tracked(step, contact.address) if waiting is not None else None

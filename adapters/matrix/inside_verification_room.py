@@ -12,7 +12,7 @@ import msgspec
 from vodozemac import GroupSession
 
 from adapters.inside_api import ContactPolicy, Step
-from adapters.matrix import inside_devices, inside_olm, inside_peers
+from adapters.matrix import inside_devices, inside_identity, inside_olm
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_recipients import SHARED_AT_ONCE, share_of
 from adapters.matrix.inside_state import OwnState, Share
@@ -125,7 +125,7 @@ def _recipients(step: Step, contact: ContactPolicy, own: OwnState) -> tuple[Devi
     if theirs is None or others is None or told is None:
         return None
     vouched = tuple(device for device in theirs if device.device_id in told.vouched)
-    return (*vouched, *inside_peers.own_served(inside_devices.tracked(step, own.device.user_id), others))
+    return (*vouched, *inside_identity.own_served(step, own, others))
 
 
 def _share(step: Step, contact: ContactPolicy, own: OwnState, talk: Talk, devices: list[Device]) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from adapters.inside_api import ContactPolicy, Step
+from adapters.inside_api import ContactPolicy, Proof, Step
 from adapters.matrix import inside_devices, inside_identity
-from adapters.matrix.inside_peers import Pin
+from adapters.matrix.inside_peers import Pin, pin_of
 from adapters.matrix.inside_state import HOUR_MS
 from adapters.matrix.names import SIGNATURES_UPLOAD
 from bridge.wire.link import Input
@@ -31,13 +31,25 @@ class _Failures(msgspec.Struct):
     failures: dict[str, object] = {}
 
 
-def proved(step: Step, contact: ContactPolicy, master: str) -> None:
+def proved(step: Step, contact: ContactPolicy, master: str, proof: Proof) -> None:
     """The contact's master key is theirs. The caller has seen to it that it is the one shown now."""
-    step.records.put(f"pin/{contact.address}", Pin(master, verified=True))
+    step.records.put(f"pin/{contact.address}", Pin(master, verified=True, proof=proof))
     step.records.put(f"vouching/{contact.address}", Vouching(master))
     step.report("identity-verified", contact.id)
     step.wake_at(TIMER, step.now_ms())  # what waited for it is looked at in a step of its own
     vouch(step, contact)
+
+
+def compared(step: Step, contact: ContactPolicy) -> None:
+    """The operator compared the pinned key (inside_peers.decided): that proves as much as emoji do."""
+    pin = pin_of(step.records, contact.address)
+    if pin is not None and pin.verified:
+        proved(step, contact, pin.master, Proof("key", "operator", step.now_ms()))
+
+
+def withdrawn(step: Step, contact: ContactPolicy) -> None:
+    """The contact is not vouched for any more. A signature that the server has stays there: it has no way to go."""
+    step.records.delete(f"vouching/{contact.address}")
 
 
 def vouch(step: Step, contact: ContactPolicy) -> None:

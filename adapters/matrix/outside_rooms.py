@@ -1,29 +1,42 @@
-"""Direct rooms with the mapped contacts: known ones, found ones, made ones (spec: Direct Messaging)."""
+"""Direct rooms with the mapped contacts: known, found, made, replaced by others (spec: Direct Messaging)."""
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
-from adapters.matrix.names import MALFORMED
-from adapters.matrix.transport import Homeserver, Reply, outcome_of
+from adapters.matrix.names import LOGGED_OUT, MALFORMED, ROOM_NOT_PRIVATE
+from adapters.matrix.outside_room_state import (
+    ALGORITHM,
+    ROOM_ID,
+    RoomState,
+    RoomUnreadable,
+    object_of,
+    quoted,
+    state_of,
+)
+from adapters.matrix.transport import Homeserver, outcome_of
 from adapters.outside_api import Edge, Outcome
 
 ROOMS_MARK = "rooms"
-ALGORITHM = "m.megolm.v1.aes-sha2"
-MOST_MEMBERS = 20
-"""Members that are told of a room; with two it is private, so more than a few say nothing new."""
+JOINS_MARK = "joins"
 MOST_SEARCHED = 50
-PRESENT = ("join", "invite", "knock")
+MOST_KNOWN = 9
+"""Rooms of one contact that are listened to: the present one, and as many earlier ones as the enclave takes."""
+MOST_FOLLOWED = 4
+JOIN_AGAIN_S = (5.0, 30.0, 120.0, 600.0)
 
 
-class RoomUnreadable(Exception):
-    """A room's state could not be read. `outcome` says whether it is worth trying again."""
+@dataclass(slots=True)
+class Joining:
+    """A room that is to be joined, and could not be yet. `replaces`: the room whose tombstone names it."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__("a room's state could not be read")
-        self.outcome = outcome
+    contact: str
+    replaces: str | None = None
+    tries: int = 0
+    at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -35,14 +48,19 @@ class Rooms:
     server: Homeserver
     contacts: frozenset[str]
     known: dict[str, list[str]] = field(default_factory=dict)
+    joining: dict[str, Joining] = field(default_factory=dict)
 
     async def load(self) -> None:
         """Read what was known before."""
+        self.known = {contact: list(rooms) for contact, rooms in (await self._stored(ROOMS_MARK)).items()}
+        stored = await self._stored(JOINS_MARK)
+        self.joining = {room: Joining(contact, replaces) for room, (contact, replaces) in stored.items()}
+
+    async def _stored(self, mark: str) -> dict[str, Any]:
         try:
-            stored = json.loads(await self.edge.mark(self.account, ROOMS_MARK) or "{}")
+            return dict(json.loads(await self.edge.mark(self.account, mark) or "{}"))
         except ValueError:
-            stored = {}
-        self.known = {contact: list(rooms) for contact, rooms in stored.items()}
+            return {}
 
     def contact_of(self, room_id: str) -> str | None:
         """The mapped contact that the room is with, None when it is with none."""
@@ -57,51 +75,91 @@ class Rooms:
         """This room is with that contact from now on, and the newest of theirs."""
         rooms = self.known.setdefault(contact, [])
         if rooms[:1] != [room_id]:
-            self.known[contact] = [room_id, *(room for room in rooms if room != room_id)]
+            self.known[contact] = [room_id, *(room for room in rooms if room != room_id)][:MOST_KNOWN]
             await self.edge.set_mark(self.account, ROOMS_MARK, json.dumps(self.known))
 
     # ------------------------------------------------------------ state
-    async def state(self, contact: str, room_id: str) -> bytes:
-        """Body of a `room` arrival. Raises RoomUnreadable."""
-        members = await self.members(room_id)
-        reply = await self.server.request("GET", f"/rooms/{_quoted(room_id)}/state/m.room.encryption")
-        if not reply.ok and reply.errcode() != "M_NOT_FOUND":
-            raise RoomUnreadable(outcome_of(reply))
-        told = {
-            "contact": contact,
-            "room_id": room_id,
-            "encryption": _object(reply) if reply.ok else None,
-            "members": _shortened(members, {contact, self.server.user}),
-        }
-        return json.dumps(told).encode()
-
-    async def members(self, room_id: str) -> dict[str, str]:
-        """The membership of all who did not leave. Raises RoomUnreadable."""
-        reply = await self.server.request("GET", f"/rooms/{_quoted(room_id)}/members", limit=8 << 20)
-        chunk = _object(reply).get("chunk")
-        if not isinstance(chunk, list):
-            raise RoomUnreadable(Outcome(MALFORMED, retry=True))
-        found: dict[str, str] = {}
-        for event in chunk:
-            if isinstance(event, dict) and isinstance(event.get("content"), dict):
-                user, membership = event.get("state_key"), event["content"].get("membership")
-                if isinstance(user, str) and isinstance(membership, str):
-                    found[user] = membership
-        return found
+    async def told(self, contact: str, room_id: str) -> tuple[RoomState, bytes]:
+        """The room's state, and the body of a `room` arrival about it. Raises RoomUnreadable if that may change."""
+        try:
+            state = await state_of(self.server, room_id)
+        except RoomUnreadable as error:
+            if error.outcome.retry:
+                raise
+            state = RoomState({self.server.user: "leave"})  # who may not read it is not in it
+        return state, state.body(contact, room_id, self.server.user)
 
     async def others(self, room_id: str) -> set[str]:
-        """Who else is in a room that we are in, or is invited. Raises RoomUnreadable."""
-        members = await self.members(room_id)
-        return {user for user, membership in members.items() if membership in PRESENT} - {self.server.user}
+        """Who else is in a room that we are in, or is invited. Raises RoomUnreadable if that may change."""
+        try:
+            return (await state_of(self.server, room_id)).others(self.server.user)
+        except RoomUnreadable as error:
+            if error.outcome.retry:
+                raise
+            return {"unknown", "many"}
 
-    async def join(self, contact: str, room_id: str) -> Outcome:
-        """Accept an invitation of the contact's."""
-        reply = await self.server.request("POST", f"/rooms/{_quoted(room_id)}/join", b"{}")
-        outcome = outcome_of(reply)
-        if outcome.code == "ok":
-            await self.adopt(contact, room_id)
-            await self._note_direct(contact, room_id)
+    # ------------------------------------------------------------ joining
+    async def join(self, contact: str, room_id: str, replaces: str | None = None) -> bool:
+        """Join a room of the contact's, now or, when the server cannot, later. True: it is the contact's newest now.
+
+        Raises RoomUnreadable when the access token is gone.
+        """
+        joining = self.joining.get(room_id) or Joining(contact, replaces)
+        outcome = await self._joined_and_checked(contact, room_id, joining.replaces)
+        if outcome.code == LOGGED_OUT:
+            raise RoomUnreadable(outcome)
+        if outcome.retry:
+            delay = outcome.retry_after_s or JOIN_AGAIN_S[min(joining.tries, len(JOIN_AGAIN_S) - 1)]
+            joining.tries, joining.at = joining.tries + 1, time.monotonic() + delay
+        await self._keep(room_id, joining if outcome.retry else None)
+        return outcome.code == "ok"
+
+    async def join_waiting(self) -> list[str]:
+        """Try again what it is time for; returns what was joined. Raises RoomUnreadable."""
+        due = [(room, waiting.contact) for room, waiting in self.joining.items() if waiting.at <= time.monotonic()]
+        return [room for room, contact in due if contact in self.contacts and await self.join(contact, room)]
+
+    async def _keep(self, room_id: str, joining: Joining | None) -> None:
+        """Remember what is yet to be joined: the server tells of an invitation once."""
+        before = set(self.joining)
+        self.joining.pop(room_id, None)
+        if joining is not None:
+            self.joining[room_id] = joining
+        if set(self.joining) != before:
+            kept = {room: (waiting.contact, waiting.replaces) for room, waiting in self.joining.items()}
+            await self.edge.set_mark(self.account, JOINS_MARK, json.dumps(kept))
+
+    async def _joined_and_checked(self, contact: str, room_id: str, replaces: str | None) -> Outcome:
+        try:
+            present = room_id in await self._joined()
+            via = {"via": contact.partition(":")[2]} if replaces is not None else {}
+            query = f"?{urlencode(via)}" if via else ""
+            outcome = outcome_of(await self.server.request("POST", f"/rooms/{quoted(room_id)}/join{query}", b"{}"))
+            if outcome.code != "ok":
+                return outcome
+            state = await state_of(self.server, room_id)
+        except RoomUnreadable as error:
+            return error.outcome
+        plausible = replaces is None or (state.predecessor == replaces and state.is_with(self.server.user, contact))
+        if not plausible and not present:  # nobody invited us
+            await self.server.request("POST", f"/rooms/{quoted(room_id)}/leave", b"{}")
+        if not plausible or state.others(self.server.user) - {contact}:
+            return Outcome(ROOM_NOT_PRIVATE)  # the user's own concern
+        await self.adopt(contact, room_id)
+        await self._note_direct(contact, room_id)
         return outcome
+
+    async def follow(self, contact: str, room_id: str, state: RoomState) -> str | None:
+        """The room that replaces this one, if it was joined: of the same two people, who alone may say so.
+
+        When we are not let in, an invitation is yet to come, and is accepted like any other.
+        """
+        named = state.replacement
+        if named is None or ROOM_ID.fullmatch(named) is None or named == room_id:
+            return None
+        if state.replaced_by not in (contact, self.server.user) or self.contact_of(named) is not None:
+            return None
+        return named if await self.join(contact, named, room_id) else None
 
     # ------------------------------------------------------------ finding or making one
     async def obtain(self, contact: str, avoid: str | None) -> Outcome:
@@ -111,6 +169,8 @@ class Rooms:
         request itself idempotent.
         """
         try:
+            if avoid is not None:
+                await self._follow_on(contact, avoid)
             candidates = [*self.known.get(contact, []), *(await self._direct(contact)), *(await self._joined())]
             for room_id in list(dict.fromkeys(candidates))[:MOST_SEARCHED]:
                 if room_id != avoid and await self._fits(contact, room_id):
@@ -119,39 +179,46 @@ class Rooms:
         except RoomUnreadable as error:
             return error.outcome
 
+    async def _follow_on(self, contact: str, room_id: str) -> None:
+        following: str | None = room_id
+        for _ in range(MOST_FOLLOWED):
+            if following is None:
+                return
+            state, _body = await self.told(contact, following)
+            following = await self.follow(contact, following, state)
+
     async def _fits(self, contact: str, room_id: str) -> bool:
-        """Whether the room is encrypted and nobody but the two of us is in it."""
+        """Whether the room is encrypted, in use, and nobody but the two of us is in it."""
         try:
-            told = json.loads(await self.state(contact, room_id))
+            return (await state_of(self.server, room_id)).is_with(self.server.user, contact)
         except RoomUnreadable as error:
             if error.outcome.retry:
                 raise
             return False
-        members = told["members"]
-        present = {user for user, membership in members.items() if membership in PRESENT}
-        encryption = told["encryption"] or {}
-        ours = members.get(self.server.user) == "join" and members.get(contact) in ("join", "invite")
-        return ours and present == {contact, self.server.user} and encryption.get("algorithm") == ALGORITHM
 
     async def _taken(self, contact: str, room_id: str) -> Outcome:
         await self.adopt(contact, room_id)
         await self._note_direct(contact, room_id)
-        return Outcome(body=await self.state(contact, room_id))
+        _, body = await self.told(contact, room_id)
+        return Outcome(body=body)
 
     async def _made(self, contact: str) -> Outcome:
+        """A new room. Who joins it sees nothing of before: keys of old messages must never go with an invitation."""
+        visibility = {"history_visibility": "joined"}
         request = {
             "preset": "trusted_private_chat",
             "is_direct": True,
             "invite": [contact],
             "initial_state": [
                 {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": ALGORITHM}},
+                {"type": "m.room.history_visibility", "state_key": "", "content": visibility},
             ],
         }
         reply = await self.server.request("POST", "/createRoom", json.dumps(request).encode())
         outcome = outcome_of(reply)
         if outcome.code != "ok":
             return outcome
-        room_id = _object(reply).get("room_id")
+        room_id = object_of(reply).get("room_id")
         if not isinstance(room_id, str):
             return Outcome(MALFORMED, retry=True)
         return await self._taken(contact, room_id)
@@ -165,7 +232,7 @@ class Rooms:
         reply = await self.server.request("GET", self._direct_path())
         if reply.errcode() == "M_NOT_FOUND":
             return {}
-        return _object(reply)
+        return object_of(reply)
 
     async def adopt_direct(self, direct: dict[str, Any]) -> list[tuple[str, str]]:
         """Take over the joined rooms that the user's clients call direct rooms with a contact; returns new ones."""
@@ -197,30 +264,8 @@ class Rooms:
 
     async def _joined(self) -> Iterable[str]:
         reply = await self.server.request("GET", "/joined_rooms")
-        rooms = _object(reply).get("joined_rooms")
+        rooms = object_of(reply).get("joined_rooms")
         return [room for room in rooms if isinstance(room, str)] if isinstance(rooms, list) else []
 
     def _direct_path(self) -> str:
-        return f"/user/{_quoted(self.server.user)}/account_data/m.direct"
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")
-
-
-def _object(reply: Reply) -> dict[str, Any]:
-    """The body of a successful reply. Raises RoomUnreadable."""
-    outcome = outcome_of(reply)
-    if outcome.code != "ok":
-        raise RoomUnreadable(outcome)
-    return reply.object() or {}
-
-
-def _shortened(members: dict[str, str], always: set[str]) -> dict[str, str]:
-    kept = {user: membership for user, membership in members.items() if user in always}
-    for user, membership in members.items():
-        if len(kept) >= MOST_MEMBERS:
-            break
-        if membership in PRESENT:
-            kept[user] = membership
-    return kept
+        return f"/user/{quoted(self.server.user)}/account_data/m.direct"

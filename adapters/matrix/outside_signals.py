@@ -1,4 +1,7 @@
-"""Who types and who is there, as `/sync` tells it: handed on when it changes (spec: Typing Notifications, Presence)."""
+"""Who types, who is there, what was read, as `/sync` tells it: handed on when it changes.
+
+Spec: Typing Notifications, Presence, Receipts.
+"""
 
 from collections.abc import Callable
 
@@ -7,6 +10,8 @@ import msgspec
 from adapters.matrix.names import SIGNAL
 from adapters.matrix.outside_sync import Entry, Sync, event_of
 
+MOST_READ = 16
+"""Receipts of one contact in one sync that are handed on: there is one for each thread."""
 MAX_STATUS = 256
 """Characters of a status line that are handed on."""
 
@@ -25,6 +30,7 @@ class SignalNews:
 
     def __init__(self) -> None:
         self._typing: dict[str, bool] = {}
+        self._read: dict[str, str] = {}
         self._presence: dict[str, bytes] = {}
 
     def entries(self, sync: Sync, contact_of: Callable[[str], str | None], contacts: frozenset[str]) -> list[Entry]:
@@ -38,6 +44,11 @@ class SignalNews:
                 if active != self._typing.get(contact, False):
                     self._typing[contact] = active
                     found.append(_entry(contact, {"typing": active}))
+            read = _read_in(room.ephemeral.events, contact) if contact is not None else ()
+            news = [event_id for event_id in read if event_id != self._read.get(room_id)][:MOST_READ]
+            if contact is not None and news:
+                self._read[room_id] = news[-1]
+                found.append(_entry(contact, {"read": news}))
         for raw in sync.presence.events:
             event = event_of(raw)
             told = _decoded_presence(event.content) if event.sender in contacts else None
@@ -63,6 +74,19 @@ def _typing_in(events: list[msgspec.Raw]) -> frozenset[str] | None:
             except (ValueError, RecursionError):
                 return None
     return None
+
+
+def _read_in(events: list[msgspec.Raw], contact: str) -> list[str]:
+    """The events up to which a contact has read."""
+    found: list[str] = []
+    for event in map(event_of, events):
+        if event.type == "m.receipt":
+            try:
+                told = msgspec.json.decode(event.content, type=dict[str, dict[str, dict[str, object]]])
+            except (ValueError, RecursionError):
+                continue
+            found += [event_id for event_id, kinds in told.items() if contact in kinds.get("m.read", {})]
+    return found
 
 
 def _decoded_presence(content: msgspec.Raw) -> dict[str, object] | None:

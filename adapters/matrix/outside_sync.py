@@ -1,14 +1,12 @@
 """What is read of `/sync` and `/messages`, and in which order it is handed on (spec: Syncing)."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from typing import TypeVar
-from urllib.parse import quote, urlencode
 
 import msgspec
 
 from adapters.matrix.names import EVENT, KEYS, TO_DEVICE
-from adapters.matrix.transport import MAX_SYNC, Homeserver, outcome_of
 from bridge.wire.values import MAX_BODY
 
 TIMELINE_TYPES = (
@@ -16,25 +14,19 @@ TIMELINE_TYPES = (
     "m.room.message",
     "m.room.member",
     "m.room.encryption",
+    "m.room.history_visibility",
     "m.room.tombstone",
     "m.key.verification.*",
+    "m.reaction",
+    "m.room.redaction",
 )
-ROOM_TYPES = ("m.room.member", "m.room.encryption")
+MESSAGE_TYPES = frozenset({"m.room.encrypted", "m.room.message", "m.reaction", "m.room.redaction"})
+ROOM_TYPES = ("m.room.member", "m.room.encryption", "m.room.history_visibility", "m.room.tombstone")
 TIMELINE_LIMIT = 50
-PAGE = 100
-MOST_FILLED = 20_000
-"""Events that are fetched for one gap at most; a bound against a server that never ends."""
 REFILL_BELOW = 25
 
 Entry = tuple[str, bytes]
 T = TypeVar("T")
-
-
-class GapUnfilled(Exception):
-    """Events between two syncs could not be fetched; the batch must not be acknowledged."""
-
-    def __init__(self) -> None:
-        super().__init__("a gap of the timeline could not be filled")
 
 
 class Timeline(msgspec.Struct):
@@ -51,11 +43,15 @@ class Events(msgspec.Struct):
     events: list[msgspec.Raw] = []
 
 
-class Summary(msgspec.Struct, rename={"joined": "m.joined_member_count", "invited": "m.invited_member_count"}):
-    """How many are in a room; told when it changed."""
+_SUMMARY = {"joined": "m.joined_member_count", "invited": "m.invited_member_count", "heroes": "m.heroes"}
+
+
+class Summary(msgspec.Struct, rename=_SUMMARY):
+    """How many are in a room, and some of those who are or were; told when it changed."""
 
     joined: int | None = None
     invited: int | None = None
+    heroes: list[str] | None = None
 
 
 class JoinedRoom(msgspec.Struct):
@@ -66,9 +62,10 @@ class JoinedRoom(msgspec.Struct):
     ephemeral: Events = msgspec.field(default_factory=Events)
     summary: Summary = msgspec.field(default_factory=Summary)
 
-    def may_be_direct(self) -> bool:
-        """Whether, as far as is told, no more than two are in it."""
-        return (self.summary.joined or 0) + (self.summary.invited or 0) <= 2
+    def may_be_direct(self, contacts: Container[str]) -> bool:
+        """Whether, as far as is told, no more than two are in it, and the other is one of these."""
+        few = (self.summary.joined or 0) + (self.summary.invited or 0) <= 2
+        return few and (not self.summary.heroes or any(hero in contacts for hero in self.summary.heroes))
 
 
 class InvitedRoom(msgspec.Struct):
@@ -76,12 +73,25 @@ class InvitedRoom(msgspec.Struct):
 
     invite_state: Events = msgspec.field(default_factory=Events)
 
+    def is_for_many(self, invitation: "Event") -> bool:
+        """Whether it has a name or an address of its own, and is not called a direct room."""
+        named = any(event_of(raw).type in ("m.room.name", "m.room.canonical_alias") for raw in self.invite_state.events)
+        told = decoded_or_none(invitation.content, _Invitation) or _Invitation()
+        return named and told.is_direct is not True
+
+
+class LeftRoom(msgspec.Struct):
+    """A room that we are no longer in, with what was written before."""
+
+    timeline: Timeline = msgspec.field(default_factory=Timeline)
+
 
 class Rooms(msgspec.Struct):
     """Rooms with something new."""
 
     join: dict[str, JoinedRoom] = {}
     invite: dict[str, InvitedRoom] = {}
+    leave: dict[str, LeftRoom] = {}
 
 
 class Sync(msgspec.Struct):
@@ -105,47 +115,85 @@ class Event(msgspec.Struct):
     event_id: str = ""
     state_key: str | None = None
     content: msgspec.Raw = msgspec.Raw()
+    origin_server_ts: object = None
+    unsigned: msgspec.Raw = msgspec.Raw()
 
-
-class _Page(msgspec.Struct):
-    chunk: list[msgspec.Raw] = []
-    end: str | None = None
+    def sent_before(self, at_ms: int) -> bool:
+        """Whether it says that it was sent before that time, in milliseconds since 1970."""
+        return isinstance(self.origin_server_ts, int) and self.origin_server_ts < at_ms
 
 
 class _Membership(msgspec.Struct):
     membership: str = ""
 
 
+class _Invitation(msgspec.Struct):
+    is_direct: object = None
+
+
+class _Unsigned(msgspec.Struct):
+    prev_content: msgspec.Raw = msgspec.Raw()
+
+
 def parsed_sync(body: bytes) -> Sync | None:
     """The answer, None when it is malformed."""
-    return _decoded(body, Sync)
+    return decoded_or_none(body, Sync)
 
 
 def event_of(raw: msgspec.Raw) -> Event:
     """What is read of an event; an empty one when it is malformed."""
-    return _decoded(raw, Event) or Event()
+    return decoded_or_none(raw, Event) or Event()
 
 
 def membership(event: Event) -> str:
     """The membership that a member event sets."""
-    found = _decoded(event.content, _Membership)
+    found = decoded_or_none(event.content, _Membership)
     return found.membership if found is not None else ""
 
 
-def sync_filter(
-    excluded: Iterable[str], *, limit: int = TIMELINE_LIMIT, contacts: Iterable[str] = frozenset()
-) -> bytes:
-    """The filter: only the event types that are used, presence of these contacts, and nothing of these rooms."""
-    senders = sorted(contacts)
+def membership_before(event: Event) -> str:
+    """The membership that it replaces, empty when the server does not tell."""
+    unsigned = decoded_or_none(event.unsigned, _Unsigned) or _Unsigned()
+    found = decoded_or_none(unsigned.prev_content, _Membership)
+    return found.membership if found is not None else ""
+
+
+def sync_filter(rooms: Iterable[str], *, limit: int = TIMELINE_LIMIT, contacts: Iterable[str] = frozenset()) -> bytes:
+    """The filter: messages of these rooms only, presence of these contacts, and only the types that are used.
+
+    The state of other rooms passes, so that a room that we join shows, and invitations do. A message in another room
+    changes no state, so it neither shows nor ends the wait.
+    """
+    listed, senders = sorted(rooms), sorted(contacts)
     room = {
-        "not_rooms": sorted(excluded),
-        "timeline": {"limit": limit, "types": list(TIMELINE_TYPES), "lazy_load_members": True},
+        "timeline": {"limit": limit, "types": list(TIMELINE_TYPES), "rooms": listed, "lazy_load_members": True},
         "state": {"types": list(ROOM_TYPES), "lazy_load_members": True},
-        "ephemeral": {"types": ["m.typing"]},
+        "ephemeral": {"types": ["m.typing", "m.receipt"], "rooms": listed},
         "account_data": {"types": []},
     }
     presence = {"types": ["m.presence"], "senders": senders} if senders else {"types": []}
     return json.dumps({"room": room, "presence": presence, "account_data": {"types": ["m.direct"]}}).encode()
+
+
+def is_message(event: Event) -> bool:
+    """Whether the enclave has a use for it."""
+    known = event.type in MESSAGE_TYPES or event.type.startswith("m.key.verification.")
+    return known and event.state_key is None
+
+
+OVERVIEW = json.dumps(
+    {
+        "room": {
+            "timeline": {"rooms": [], "limit": 1},
+            "state": {"types": ["m.room.member"], "lazy_load_members": True},
+            "ephemeral": {"types": []},
+            "account_data": {"types": []},
+        },
+        "presence": {"types": []},
+        "account_data": {"types": []},
+    }
+)
+"""A filter that shows which rooms there are, how many are in them and who, and nothing of what was written."""
 
 
 def to_device_entries(sync: Sync) -> list[Entry]:
@@ -168,7 +216,7 @@ class KeyNews:
         """No or one arrival. `full`: changes of device lists may have been missed."""
         counts, fallbacks = bytes(sync.device_one_time_keys_count), bytes(sync.device_unused_fallback_key_types)
         lists = bytes(sync.device_lists)
-        changed = _decoded(lists, dict[str, list[str]]) if lists else None
+        changed = decoded_or_none(lists, dict[str, list[str]]) if lists else None
         if not full and not any((changed or {}).values()) and not self._news(counts, fallbacks):
             return []
         self._told = (counts, fallbacks)
@@ -185,59 +233,12 @@ class KeyNews:
             return True
         if self._told[0] == counts:
             return False
-        count = (_decoded(counts, dict[str, int]) or {}).get("signed_curve25519", 0) if counts else 0
+        count = (decoded_or_none(counts, dict[str, int]) or {}).get("signed_curve25519", 0) if counts else 0
         return count < REFILL_BELOW
 
 
-async def filled(
-    server: Homeserver, room_id: str, timeline: Timeline, since: str | None, stop: Callable[[Event], bool]
-) -> list[msgspec.Raw]:
-    """The events of a timeline with what lies between the last sync and it, oldest first (spec: /messages).
-
-    Fetched backwards to `since`, or, in a room that is new to us (None), to the event at which `stop` says so.
-    Raises GapUnfilled.
-    """
-    if not timeline.limited or timeline.prev_batch is None:
-        return timeline.events
-    gap: list[msgspec.Raw] = []
-    seen = {event_of(raw).event_id for raw in timeline.events}
-    position: str | None = timeline.prev_batch
-    while position is not None:
-        page = await _page(server, room_id, position, since)
-        if page is None:
-            break
-        for raw in page.chunk:
-            event = event_of(raw)
-            if event.event_id not in seen:
-                seen.add(event.event_id)
-                gap.append(raw)
-            if stop(event):
-                return [*reversed(gap), *timeline.events]
-        position = page.end if page.end != position and len(gap) < MOST_FILLED else None
-    return [*reversed(gap), *timeline.events]
-
-
-async def _page(server: Homeserver, room_id: str, position: str, since: str | None) -> _Page | None:
-    """One page. None when the server refuses it for good (we are no longer in the room). Raises GapUnfilled."""
-    query = {
-        "dir": "b",
-        "from": position,
-        "limit": str(PAGE),
-        "filter": json.dumps({"types": list(TIMELINE_TYPES), "lazy_load_members": True}),
-    }
-    if since is not None:
-        query["to"] = since
-    path = f"/rooms/{quote(room_id, safe='')}/messages?{urlencode(query)}"
-    reply = await server.request("GET", path, limit=MAX_SYNC)
-    if not reply.ok and not outcome_of(reply).retry:
-        return None
-    page = _decoded(reply.body, _Page) if reply.ok else None
-    if page is None:
-        raise GapUnfilled
-    return page
-
-
-def _decoded(data: bytes | msgspec.Raw, kind: type[T]) -> T | None:
+def decoded_or_none(data: bytes | msgspec.Raw, kind: type[T]) -> T | None:
+    """What the octets say, None when they are not of that shape."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError):

@@ -38,6 +38,8 @@ logging.getLogger("nio").setLevel(logging.CRITICAL)  # its warnings quote what s
 
 __all__ = ["Homeserver", "Reply", "nio", "outcome_of", "retry_after_s"]
 CLIENT_API = "/_matrix/client/v3"
+MEDIA_API = "/_matrix/client/v1"
+"""Where the content repository is, for those who are logged in (spec: since 1.11)."""
 REQUEST_TIMEOUT_S = 60.0
 LONGEST_RETRY_S = 3600.0
 MAX_SYNC = 64 << 20
@@ -86,6 +88,8 @@ class Homeserver:
     url: str
     user: str
     client: "nio.AsyncClient" = field(init=False, repr=False)
+    acting: str = ""
+    """A query that says for whom an application service asks (spec: Identity assertion), empty for everybody else."""
 
     def __post_init__(self) -> None:
         config = nio.AsyncClientConfig(
@@ -106,6 +110,8 @@ class Homeserver:
         *,
         timeout_s: float = REQUEST_TIMEOUT_S,
         limit: int = MAX_BODY,
+        authorised: bool = True,
+        api: str = CLIENT_API,
     ) -> Reply:
         """One request below the client API. Troubles of the network are a reply of status 0; nothing is raised.
 
@@ -113,12 +119,12 @@ class Homeserver:
         """
         session = self.opened()
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self.client.access_token:
+        if authorised and self.client.access_token:
             headers["Authorization"] = f"Bearer {self.client.access_token}"
         try:
             async with session.request(
                 method,
-                URL(self.url + CLIENT_API + path, encoded=True),
+                URL(self.url + api + self.asserted(path), encoded=True),
                 data=body,
                 headers=headers,
                 allow_redirects=False,
@@ -130,6 +136,10 @@ class Homeserver:
             return Reply(OVERSIZE)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             return Reply(0)
+
+    def asserted(self, path: str) -> str:
+        """The path with the query that says for whom we ask."""
+        return path if not self.acting else f"{path}{'&' if '?' in path else '?'}{self.acting}"
 
     def opened(self) -> aiohttp.ClientSession:
         """The session. nio would make one on first use, with cookies and tracing that cost time for nothing."""
@@ -147,7 +157,7 @@ def outcome_of(reply: Reply) -> Outcome:
     errcode = reply.errcode()
     if reply.status == 429 or errcode == "M_LIMIT_EXCEEDED":
         return Outcome(RATE_LIMITED, retry=True, retry_after_s=retry_after_s(reply))
-    if errcode in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN"):
+    if errcode in ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_UNKNOWN_DEVICE"):  # the last one to application services
         return Outcome(LOGGED_OUT, retry=True)
     if not 400 <= reply.status < 500 or reply.status in (408, 425) or not errcode:
         gone = reply.status in (OVERSIZE, 0, 408, 425) or reply.status >= 500

@@ -8,6 +8,8 @@ from adapters.xmpp.inside_content import taken_plain
 from adapters.xmpp.inside_ending import bounced, gone
 from adapters.xmpp.inside_leg import LegStep, error_values
 from adapters.xmpp.inside_offline_sending import options_arrived, user_came
+from adapters.xmpp.inside_omemo_arrivals import omemo_arrived
+from adapters.xmpp.inside_omemo_receiving import received_omemo
 from adapters.xmpp.inside_queue import refused_by_peer, under_way
 from adapters.xmpp.inside_sessions import receive_stanza
 from adapters.xmpp.inside_stanzas import is_opaque, read_stanza
@@ -75,7 +77,13 @@ def presence_arrived(step: Step, body: bytes) -> None:
 
 def items_arrived(step: Step, body: bytes) -> None:
     """What a node of the user's holds, which was asked for."""
-    options_arrived(step, body, policy_for)
+    if not omemo_arrived(step, body):
+        options_arrived(step, body, policy_for)
+
+
+def event_arrived(step: Step, body: bytes) -> None:
+    """What a node of the user's holds now, as the user's server says by itself."""
+    omemo_arrived(step, body, pushed=True)
 
 
 def _is_ours(stanza: Element) -> bool:
@@ -85,7 +93,7 @@ def _is_ours(stanza: Element) -> bool:
 
 
 def _dispatch(at: LegStep, stanza: Element, peer: str) -> None:
-    if received_away(at, stanza, peer):
+    if received_omemo(at, stanza, peer) or received_away(at, stanza, peer):
         return
     kind = stanza.attribute("type") or "normal"
     payload = kind_of(stanza)

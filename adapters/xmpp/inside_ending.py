@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_once import came_to_nothing
-from adapters.xmpp.inside_queue import take_for_delivered
+from adapters.xmpp.inside_queue import awaits_receipt, take_for_delivered
 from adapters.xmpp.inside_stanzas import error_condition
 from adapters.xmpp.inside_starting import shunned, start_with
 from adapters.xmpp.inside_state import (
@@ -160,6 +161,9 @@ def expire(at: LegStep) -> None:
 
 def _unacknowledged(at: LegStep) -> None:
     """No receipt came for too long."""
+    if omemo_on(at.contact) and not awaits_receipt(at):
+        at.line = replace(at.line, waiting_since_ms=0)
+        return
     leg, line = at.leg, at.line
     stuck = leg.talk(line.sent_on)
     gives = leg.authentic or leg.profile is Profile.LETTER or leg.receipts or at.policy.sends_alone

@@ -76,7 +76,7 @@ def refuse(at: LegStep, content: Content, stanza: Element, thread: str, peer: st
     """A text is not handed on but refused, so that its sender keeps it; receipts count for nothing."""
     if content.received:
         at.report("receipt-unauthenticated")
-    if not content.body:
+    if not content.speaks:
         return
     at.report("message-held")
     at.step.trace(at.step.position, "refused", CODE)

@@ -28,6 +28,7 @@ from crypto.esession.profiles import Profile
 from crypto.esession.retained import Retained
 from crypto.esession.session import Exhausted
 from crypto.esession.terms import Terms
+from crypto.message import Standing
 
 TIMER = "tick"
 _NO_LEG, _NO_LINE = Leg(), Line()
@@ -136,6 +137,14 @@ class LegStep:
             known = known_keys(self.step.records, self.step.account.near_address)
             self._terms = self.policy.terms(self.contact.require, self.identities, known)
         return self._terms
+
+    def standing(self, thread: str) -> Standing:
+        """What is known of who writes in the session of a thread. What comes without a session proves less."""
+        conversation = self.conversation(thread)
+        session = conversation.session if conversation is not None else None
+        talk = self.leg.talk(thread)
+        counts = session is not None and talk is not None and not talk.held and self.policy.counts(session)
+        return Standing.VERIFIED if counts else Standing.ENCRYPTED
 
     @property
     def demands_verified(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_limits import may_open, wasted
-from adapters.xmpp.names import RESOURCE, address_of
+from adapters.xmpp.names import address_of
 from adapters.xmpp.pep.names import OPTIONS, PUBKEY, PUBLISH, RETRACT
 from bridge.wire.values import Code, Opaque, Public
 from crypto.esession.conversation import thread_of
@@ -265,8 +265,3 @@ def _tend_incoming(at: LegStep, now_ms: int, *, resumed: bool) -> None:
         incoming = at.step.records.get(name, Incoming)
         if not resumed or incoming is None or incoming.way.expires_ms <= now_ms:
             at.step.records.delete(name)
-
-
-def contact_full_jid(at: LegStep) -> str:
-    """The JID by which the contact speaks."""
-    return f"{at.contact.alias}/{RESOURCE}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from adapters.inside_api import AnyValue, Step
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_offline import OfflinePolicy
-from adapters.xmpp.inside_stanzas import text_content
+from adapters.xmpp.inside_queue import content_of
 from adapters.xmpp.inside_state import SECOND_MS, SENT_AT_ONCE, Queued
 from adapters.xmpp.names import address_of, bare
 from adapters.xmpp.pep.names import FETCH, OFFLINE, OPTIONS, OPTIONS_SUBSCRIBERS, Items
@@ -189,7 +189,7 @@ def _send(at: LegStep, policy: OfflinePolicy, options: Options) -> None:
         number += 1
         if entry is None or entry.plain:
             continue
-        begun = _begun(at, policy, options, text_content(entry.body, entry.stanza_id))
+        begun = _begun(at, policy, options, content_of(at, entry, letter=True))
         if begun is None:
             at.step.records.put(_name(at), replace(known, form=b"", node=""))
             return

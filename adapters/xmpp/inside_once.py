@@ -9,8 +9,8 @@ from dataclasses import replace
 from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_identities import is_vouched, known_keys, known_of
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_queue import queued_at, sent_alone
-from adapters.xmpp.inside_stanzas import is_opaque, receipt_content, refusal_content, text_content
+from adapters.xmpp.inside_queue import content_of, queued_at, sent_alone
+from adapters.xmpp.inside_stanzas import is_opaque, receipt_content, refusal_content
 from adapters.xmpp.inside_state import NEGOTIATION_MS, WINDOW, Owed, SeenMessage, Talk
 from adapters.xmpp.names import RECEIPT, address_of
 from bridge.wire.values import Opaque
@@ -64,7 +64,7 @@ def send_alone(at: LegStep, peer: str) -> None:
     number, entry = queued_at(at)
     if entry is None or number - at.line.first >= WINDOW:
         return
-    if not _begin(at, peer, text_content(entry.body, entry.stanza_id), number=number):
+    if not _begin(at, peer, content_of(at, entry, letter=True), number=number):
         at.leg = at.leg.failed(at.step.now_ms())
 
 

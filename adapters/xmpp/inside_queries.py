@@ -3,9 +3,12 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from adapters.xmpp.inside_commands import NS_COMMANDS, NS_FORM, NS_ITEMS, described, executed, listed
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_profile import told_of
 from adapters.xmpp.inside_signals import last_there_ms
 from adapters.xmpp.names import (
+    CONTENT_FEATURES,
     NS_CARBONS,
     NS_CHAT_STATES,
     NS_ESESSION,
@@ -15,6 +18,8 @@ from adapters.xmpp.names import (
     NS_STANZAS,
 )
 from adapters.xmpp.sentences import explanation
+from bridge.wire.values import CONTROL
+from crypto.message import Standing
 from crypto.xml import Element, escape_attribute, escape_text
 
 NS_INFO = "http://jabber.org/protocol/disco#info"
@@ -34,18 +39,24 @@ _FEATURES = (
     NS_RECEIPTS,
     NS_STANZA_ENCRYPTION,
     NS_STANZA_ID,
+    *CONTENT_FEATURES,
 )
 
 
-def answered(at: LegStep, kind: str, content: tuple[Element, ...]) -> tuple[str, bytes]:
-    """Type and content of the answer to a question (an iq of type `get` or `set`)."""
+def answered(
+    at: LegStep, kind: str, content: tuple[Element, ...], standing: Standing = Standing.ENCRYPTED
+) -> tuple[str, bytes]:
+    """Type and content of the answer to a question (an iq of type `get` or `set`). `standing`: of who asks."""
+    inner = None
     if kind == "get" and len(content) == 1:
         query = content[0]
         answer = _ANSWERS.get((query.namespace or "", query.name))
         inner = None if answer is None else answer(at, query)
-        if inner is not None:
-            return "result", inner.encode()
-    return "error", refusal("no-such-query")
+    elif kind == "set" and len(content) == 1 and at.contact.network == CONTROL:
+        command = content[0]
+        ours = (command.namespace, command.name) == (NS_COMMANDS, "command")
+        inner = executed(at, command, standing) if ours else None
+    return ("error", refusal("no-such-query")) if inner is None else ("result", inner.encode())
 
 
 def refusal(code: str) -> bytes:
@@ -56,16 +67,25 @@ def refusal(code: str) -> bytes:
 
 
 def _info(at: LegStep, query: Element) -> str | None:
-    if query.attribute("node"):
-        return None
+    if node := query.attribute("node"):
+        return described(at, node) if at.contact.network == CONTROL else None
+    if at.contact.network == CONTROL:
+        rows = "".join(f'<feature var="{f}"/>' for f in sorted((*_FEATURES, NS_COMMANDS, NS_FORM)))
+        identity = '<identity category="gateway" type="matrix" name="Lockgate"/>'
+        return f'<query xmlns="{NS_INFO}">{identity}{rows}</query>'
     name = escape_attribute(at.contact.id)
     rows = "".join(f'<feature var="{f}"/>' for f in sorted(_FEATURES))
     return f'<query xmlns="{NS_INFO}"><identity category="account" type="registered" name="{name}"/>{rows}</query>'
 
 
+def _items(at: LegStep, query: Element) -> str | None:
+    return listed(at, query) if at.contact.network == CONTROL else None
+
+
 def _vcard(at: LegStep, _: Element) -> str:
-    """Name and addresses: what the operator's map says, all of it known to the user."""
-    name, far = escape_text(at.contact.id), escape_text(f"{at.contact.network}: {at.contact.address}")
+    """Name and addresses: the contact's public name, else what the operator's map says; the user knows all of it."""
+    name = escape_text(told_of(at).name or at.contact.id)
+    far = escape_text(f"{at.contact.network}: {at.contact.address}")
     jid = escape_text(at.contact.alias)
     return f'<vCard xmlns="{NS_VCARD}"><FN>{name}</FN><NICKNAME>{name}</NICKNAME><JABBERID>{jid}</JABBERID>' + (
         f"<DESC>{far}</DESC></vCard>"
@@ -91,6 +111,7 @@ def _time(at: LegStep, _: Element) -> str:
 
 _ANSWERS: Mapping[tuple[str, str], Callable[[LegStep, Element], str | None]] = {
     (NS_INFO, "query"): _info,
+    (NS_ITEMS, "query"): _items,
     (NS_VCARD, "vCard"): _vcard,
     (NS_LAST, "query"): _last,
     (NS_PING, "ping"): _ping,

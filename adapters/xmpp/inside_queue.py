@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_stanzas import MAX_BODY, receipt_content, refusal_content, text_content, text_of
+from adapters.xmpp.inside_omemo_outbox import drop_out, out_at
+from adapters.xmpp.inside_references import new_stanza_id, number_of, reworded
+from adapters.xmpp.inside_stanzas import MARKABLE, MAX_BODY, receipt_content, refusal_content, text_content
 from adapters.xmpp.inside_state import (
     MAX_OWED,
     MAX_QUEUED,
@@ -15,22 +17,26 @@ from adapters.xmpp.inside_state import (
     Line,
     Owed,
     Queued,
+    Rich,
     Talk,
     mark_of,
 )
+from adapters.xmpp.inside_writing import Attached, written
 from adapters.xmpp.names import PLAIN, Resources, address_of
 from bridge.wire.values import Opaque, Public
+from crypto.content import ContentPolicy
 from crypto.esession.conversation import Conversation, abandon
 from crypto.esession.session import Exhausted
 from crypto.message import Assurance, Message
-from crypto.xml import sanitise_text
 
 
-def enqueue(at: LegStep, message: Message) -> None:
-    """Keep a message for the user, or say at once why it cannot be taken."""
-    body = sanitise_text(text_of(message.body, message.kind))
-    code = "too-large" if len(body.encode()) > MAX_BODY else None
-    if at.line.waiting >= MAX_QUEUED or at.line.octets + len(body.encode()) > MAX_QUEUED_OCTETS:
+def enqueue(at: LegStep, message: Message, attached: Attached | None = None) -> None:
+    """Keep a message for the user, or say at once why it cannot be taken. `attached`: how its file is shown."""
+    found = written(at, message, attached)
+    rich = Rich(found.elements, found.said) if found.elements or found.said is not None else None
+    octets = found.octets
+    code = "too-large" if octets > MAX_BODY else None
+    if at.line.waiting >= MAX_QUEUED or at.line.octets + octets > MAX_QUEUED_OCTETS:
         code = "queue-full"
     if code is not None:
         failure = code
@@ -38,10 +44,11 @@ def enqueue(at: LegStep, message: Message) -> None:
         at.later(lambda: at.step.failed(at.contact.id, message.id, failure))
         return
     line, number = at.line, at.line.next
-    stanza_id = f"m-{number:x}-{at.step.draw('stanza-id', 8).hex()}"
-    at.step.records.put(_name(at, number), Queued(stanza_id, message.id, body, message.position))
-    octets = line.octets + len(body.encode())
-    at.line = replace(line, next=number + 1, octets=octets, last_ms=at.step.now_ms())
+    stanza_id = new_stanza_id(at, number, message.id)
+    if message.replaces is not None:
+        reworded(at, message.id, message.replaces)
+    at.step.records.put(_name(at, number), Queued(stanza_id, message.id, found.body, message.position, rich=rich))
+    at.line = replace(line, next=number + 1, octets=line.octets + octets, last_ms=at.step.now_ms())
     at.traffic = True
 
 
@@ -138,9 +145,9 @@ def _send_window(at: LegStep, talk: Talk, conversation: Conversation, room: int)
     while number < line.next and number - line.first < WINDOW and room > 0:
         entry = at.step.records.get(_name(at, number), Queued)
         number += 1
-        if entry is None or entry.plain:
+        if entry is None or entry.plain or out_at(at, number - 1) is not None:
             continue
-        content = text_content(entry.body, entry.stanza_id)
+        content = content_of(at, entry, letter=talk.letter)
         room -= len(content)
         conversation = sealed(at, talk, conversation, content, stanza_id=entry.stanza_id, trace=entry.position or None)
         at.step.trace(entry.position, "sealed")
@@ -165,14 +172,27 @@ def _copy_window(at: LegStep, talk: Talk, conversation: Conversation, sent: int)
     start = _copies_from(line, talk, sent)
     for number in range(start, line.sent):
         entry = at.step.records.get(_name(at, number), Queued)
-        if entry is None or entry.plain:
+        if entry is None or entry.plain or out_at(at, number) is not None:
             continue
         # A peer that does not tell doubles apart gives receipts in the clear, for which any of its kind will do.
-        content = text_content(entry.body, entry.stanza_id, receipt=not talk.letter)
+        content = content_of(at, entry, letter=talk.letter, receipt=not talk.letter)
         conversation = sealed(at, talk, conversation, content, stanza_id=entry.stanza_id)
     if start < line.sent:
         at.line = replace(line, marks=line.marked(talk.thread, line.sent))
     return conversation
+
+
+def content_of(at: LegStep, entry: Queued, *, letter: bool, receipt: bool = True) -> bytes:
+    """The content of a message; a peer that is not of the letter is told in words what it cannot know."""
+    if not letter:
+        return text_content(entry.said, entry.stanza_id, receipt=receipt)
+    more = MARKABLE if ContentPolicy.of(at.contact.options).receipts else ""
+    return text_content(
+        entry.body,
+        entry.stanza_id,
+        receipt=receipt,
+        more=more if entry.rich is None else more + entry.rich.elements,
+    )
 
 
 def sealed(
@@ -193,14 +213,14 @@ def _flush_plain(at: LegStep) -> None:
     while number < at.line.next and number - at.line.first < WINDOW and room > 0:
         entry = at.step.records.get(_name(at, number), Queued)
         number += 1
-        if entry is None:
+        if entry is None or out_at(at, number - 1) is not None:
             continue
-        room -= len(entry.body.encode())
+        room -= len(entry.said.encode())
         values: dict[str, AnyValue] = {
             "from": at.contact_jid,
             "to": address_of(to),
             "id": Opaque(v=entry.stanza_id),
-            "body": Public(v=entry.body.encode()),
+            "body": Public(v=entry.said.encode()),
         }
         at.step.records.put(_name(at, number - 1), replace(entry, plain=True))
         at.step.carry(
@@ -210,11 +230,25 @@ def _flush_plain(at: LegStep) -> None:
 
 
 # ---------------------------------------------------------------- one message by itself
+def entry_at(at: LegStep, number: int) -> Queued | None:
+    """The message of that place."""
+    return at.step.records.get(_name(at, number), Queued)
+
+
+def awaits_receipt(at: LegStep) -> bool:
+    """Whether a message is under way whose receipt decides; others are looked after by themselves."""
+    for number in range(at.line.first, at.line.sent):
+        entry = entry_at(at, number)
+        if entry is not None and not entry.plain and out_at(at, number) is None:
+            return True
+    return False
+
+
 def queued_at(at: LegStep) -> tuple[int, Queued | None]:
     """The next message that waits, and its place."""
     for number in range(at.line.sent, at.line.next):
         entry = at.step.records.get(_name(at, number), Queued)
-        if entry is not None and not entry.plain:
+        if entry is not None and not entry.plain and out_at(at, number) is None:
             return number, entry
     return at.line.next, None
 
@@ -232,7 +266,7 @@ def sent_alone(at: LegStep, number: int) -> None:
 # ---------------------------------------------------------------- what comes back
 def acknowledged(at: LegStep, stanza_id: str) -> bool:
     """A receipt came for the message of that stanza id; False when no such message waits."""
-    number = _number(stanza_id)
+    number = number_of(stanza_id)
     if number is None or not at.line.first <= number < at.line.next:
         return False
     entry = at.step.records.get(_name(at, number), Queued)
@@ -259,14 +293,14 @@ def take_for_delivered(at: LegStep) -> None:
     """All that was sent counts as delivered: the peer's client gives no receipts, but was heard since."""
     for number in range(at.line.first, at.line.sent):
         entry = at.step.records.get(_name(at, number), Queued)
-        if entry is not None:
+        if entry is not None and out_at(at, number) is None:
             acknowledged(at, entry.stanza_id)
     at.report("delivered-without-receipt")
 
 
 def under_way(at: LegStep, stanza_id: str | None) -> bool:
     """Whether this is the id of a message that was sent and is not acknowledged."""
-    number = _number(stanza_id or "")
+    number = number_of(stanza_id or "")
     if number is None or not at.line.first <= number < at.line.sent:
         return False
     entry = at.step.records.get(_name(at, number), Queued)
@@ -275,18 +309,27 @@ def under_way(at: LegStep, stanza_id: str | None) -> bool:
 
 def refused_by_peer(at: LegStep, stanza_id: str) -> None:
     """An unencrypted message was sent back with an error."""
-    number = _number(stanza_id)
+    number = number_of(stanza_id)
     entry = None if number is None else at.step.records.get(_name(at, number), Queued)
     if number is not None and entry is not None and entry.plain and entry.stanza_id == stanza_id:
-        _drop(at, number, entry)
-        at.step.trace(entry.position, "refused", "undeliverable")
-        at.later(lambda: at.step.failed(at.contact.id, entry.message_id, "undeliverable"))
-        _advance(at)
+        give_up(at, number, "undeliverable")
+
+
+def give_up(at: LegStep, number: int, code: str) -> None:
+    """The message of that place will not be delivered, and why."""
+    entry = entry_at(at, number)
+    if entry is None:
+        return
+    _drop(at, number, entry)
+    at.step.trace(entry.position, "refused", code)
+    at.later(lambda: at.step.failed(at.contact.id, entry.message_id, code))
+    _advance(at)
 
 
 def _drop(at: LegStep, number: int, entry: Queued) -> None:
     at.step.records.delete(_name(at, number))
-    at.line = replace(at.line, octets=max(0, at.line.octets - len(entry.body.encode())))
+    drop_out(at, number)
+    at.line = replace(at.line, octets=max(0, at.line.octets - entry.octets))
 
 
 def _advance(at: LegStep) -> None:
@@ -302,14 +345,3 @@ def _advance(at: LegStep) -> None:
 
 def _name(at: LegStep, number: int) -> str:
     return f"queue/{at.contact.id}/{number:012x}"
-
-
-def _number(stanza_id: str) -> int | None:
-    """The place in the queue that a stanza id of ours names."""
-    parts = stanza_id.split("-")
-    if len(parts) != 3 or parts[0] != "m" or not 0 < len(parts[1]) <= 12:
-        return None
-    try:
-        return int(parts[1], 16)
-    except ValueError:
-        return None

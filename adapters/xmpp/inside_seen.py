@@ -32,6 +32,15 @@ def find_by_mac(records: Records, contact: str, mac: str) -> SeenMessage | None:
     return next(found, None)
 
 
+def find_by_peer_id(records: Records, contact: str, peer_id: str) -> str | None:
+    """The id of the newest message that the user's client knows by that id."""
+    for _, chunk in _newest_first(records, contact):
+        for id_, message in zip(reversed(chunk.ids), reversed(chunk.messages), strict=True):
+            if message.peer_id == peer_id:
+                return id_
+    return None
+
+
 def remember(records: Records, contact: str, id_: str, message: SeenMessage) -> None:
     """Keep a message; beyond the last 512, the oldest are forgotten."""
     last = records.get(f"seen-last/{contact}", SeenLast)

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_stanzas import Content
+from adapters.xmpp.inside_profile import show_profile
+from adapters.xmpp.inside_references import number_of, stanza_of_user, to_far
+from adapters.xmpp.inside_stanzas import NS_MARKERS, Content
 from adapters.xmpp.inside_state import SECOND_MS, Shown, Talk
 from adapters.xmpp.names import NS_CHAT_STATES
-from crypto.message import Availability, Presence, Signal, Typing
-from crypto.xml import CLIENT, Element, escape_text, sanitise_text
+from crypto.content import ContentPolicy
+from crypto.message import Availability, Presence, Profile, Read, Signal, Typing
+from crypto.xml import CLIENT, Element, escape_attribute, escape_text, sanitise_text
 
 TYPING_AGAIN_MS = 10 * SECOND_MS
 """The same typing state is not sent again before."""
@@ -39,6 +42,22 @@ def to_client(at: LegStep, signal: Signal) -> None:
             at.step.records.put(_name(at), after)
             for talk in _talks(at):
                 _told(at, talk, presence_content(availability, status), kind="presence")
+        case Read(up_to):
+            _read_to_client(at, up_to)
+        case Profile():
+            show_profile(at, signal)
+
+
+def _read_to_client(at: LegStep, up_to: str) -> None:
+    """The contact has read what the user wrote, up to there (XEP-0333)."""
+    own = stanza_of_user(at, up_to) if ContentPolicy.of(at.contact.options).receipts else None
+    if own is None:
+        at.report("signal-omitted")
+        return
+    content = f'<displayed xmlns="{NS_MARKERS}" id="{escape_attribute(own)}"/>'.encode()
+    for talk in _talks(at):
+        if talk.letter:
+            _told(at, talk, content, kind="message")
 
 
 def greet(at: LegStep, talk: Talk) -> None:
@@ -92,6 +111,19 @@ def state_taken(at: LegStep, content: Content) -> None:
         _hand_on(at, Typing(True))
     elif content.state in _STILL and not content.body:
         _hand_on(at, Typing(False))
+
+
+def read_taken(at: LegStep, stanza_id: str | None) -> None:
+    """The user has read what the contact wrote, up to the message of that stanza (XEP-0333): it only moves forward."""
+    number = number_of(stanza_id or "")
+    if stanza_id is None or number is None or not ContentPolicy.of(at.contact.options).receipts:
+        return
+    shown = at.step.records.get(_name(at), Shown) or Shown()
+    message_id = to_far(at, stanza_id)
+    if message_id is None or number <= shown.read:
+        return
+    at.step.records.put(_name(at), replace(shown, read=number))
+    _hand_on(at, Read(message_id))
 
 
 def presence_taken(at: LegStep, content: tuple[Element, ...]) -> None:

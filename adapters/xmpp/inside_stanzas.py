@@ -7,6 +7,8 @@ from adapters.xmpp.names import (
     NS_CARBONS,
     NS_CHAT_STATES,
     NS_COMPONENT,
+    NS_EME,
+    NS_HINTS,
     NS_RECEIPTS,
     NS_STANZA_ENCRYPTION,
     NS_STANZA_ID,
@@ -24,9 +26,20 @@ from crypto.xml import (
     escape_attribute,
     escape_text,
     parse,
+    serialize,
 )
 
 NS_FORWARD = "urn:xmpp:forward:0"
+NS_MARKERS = "urn:xmpp:chat-markers:0"
+NS_REACTIONS = "urn:xmpp:reactions:0"
+NS_RETRACT = "urn:xmpp:message-retract:1"
+NS_SHARING = "urn:xmpp:sfs:0"
+NS_GEOLOC = "http://jabber.org/protocol/geoloc"
+SPEAKING = {(NS_REACTIONS, "reactions"), (NS_RETRACT, "retract"), (NS_GEOLOC, "geoloc"), (NS_SHARING, "file-sharing")}
+"""Elements that make a message of a content without a body."""
+_ASIDE = frozenset({CLIENT, NS_HINTS, NS_CARBONS, NS_EME, NS_STANZA_ENCRYPTION, NS_FORWARD})
+"""Namespaces of what says nothing about the text: routing, encryption."""
+MARKABLE = f'<markable xmlns="{NS_MARKERS}"/>'
 _WRAPPED = f"<s xmlns='{CLIENT}'>".encode()
 _OPAQUE = re.compile(r"[A-Za-z0-9._~:+/=-]{1,255}\Z")
 _RECEIPT_REQUEST = f"<request xmlns='{NS_RECEIPTS}'/>"
@@ -68,6 +81,13 @@ class Content:
     received: tuple[str, ...]
     state: str | None = None
     """A chat state (XEP-0085)."""
+    extras: tuple[Element, ...] = field(default=(), repr=False)
+    """What else stands in it and may say something about the text."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it holds anything for the other network to be told."""
+        return bool(self.body) or any((e.namespace, e.name) in SPEAKING for e in self.extras)
 
 
 def read_content(elements: tuple[Element, ...]) -> Content:
@@ -75,6 +95,7 @@ def read_content(elements: tuple[Element, ...]) -> Content:
     body = origin = state = None
     wanted = False
     received: list[str] = []
+    extras: list[Element] = []
     for e in elements:
         match e.namespace, e.name:
             case (str(ns), "body") if ns == CLIENT and body is None:
@@ -87,8 +108,10 @@ def read_content(elements: tuple[Element, ...]) -> Content:
                 received.append(e.attribute("id") or "")
             case (str(ns), name) if ns == NS_CHAT_STATES:
                 state = name
+            case (str(ns), _) if ns not in _ASIDE and ns != NS_STANZA_ID:
+                extras.append(e)
     usable = origin if origin and len(origin) <= MAX_ID else None
-    return Content(body, usable, wanted, tuple(received), state)
+    return Content(body, usable, wanted, tuple(received), state, tuple(extras))
 
 
 def mac_of(stanza: Element) -> str:
@@ -106,16 +129,21 @@ def error_condition(stanza: Element) -> str:
 
 
 # ---------------------------------------------------------------- content, to be encrypted
-def text_content(body: str, stanza_id: str, *, receipt: bool = True) -> bytes:
-    """A message's content: the text (sanitised), a request for a receipt (XEP-0184), its authentic id (XEP-0359)."""
+def text_content(body: str, stanza_id: str, *, receipt: bool = True, more: str = "") -> bytes:
+    """A message's content: the text (sanitised), a request for a receipt (XEP-0184), its authentic id (XEP-0359).
+
+    `more`: what else is said, XML.
+    """
     request = _RECEIPT_REQUEST if receipt else ""
-    return f"<body>{escape_text(body)}</body>{request}{_origin(stanza_id)}".encode()
+    return f"<body>{escape_text(body)}</body>{request}{_origin(stanza_id)}{more}".encode()
 
 
-def sent_content(body: str, stanza_id: str, *, sender: str, to: str) -> bytes:
+def sent_content(content: Content, stanza_id: str, *, sender: str, to: str) -> bytes:
     """A copy of what another resource of the user's sent: as a server makes it (XEP-0280), but inside the session."""
+    body = "" if content.body is None else f"<body>{escape_text(content.body)}</body>"
+    more = b"".join(serialize(e, inherited=CLIENT) for e in content.extras).decode()
     ends = f'from="{escape_attribute(sender)}" to="{escape_attribute(to)}" id="{escape_attribute(stanza_id)}"'
-    message = f'<message xmlns="{CLIENT}" {ends} type="chat"><body>{escape_text(body)}</body>{_origin(stanza_id)}'
+    message = f'<message xmlns="{CLIENT}" {ends} type="chat">{body}{_origin(stanza_id)}{more}'
     return f'<sent xmlns="{NS_CARBONS}"><forwarded xmlns="{NS_FORWARD}">{message}</message></forwarded></sent>'.encode()
 
 

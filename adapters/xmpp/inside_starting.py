@@ -5,6 +5,8 @@ from dataclasses import replace
 from adapters.xmpp.inside_away import send_away
 from adapters.xmpp.inside_holding import judged, tell_held
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_choice import goes_by_omemo
+from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_once import send_alone, sends_alone
 from adapters.xmpp.inside_queue import flush
 from adapters.xmpp.inside_state import (
@@ -28,6 +30,8 @@ from crypto.esession.profiles import Profile
 def proceed(at: LegStep) -> None:
     """Send what may be sent; start a session when one is needed."""
     flush(at)
+    if goes_by_omemo(at):
+        return
     leg = at.leg
     if at.current is not None:
         if at.traffic:
@@ -85,7 +89,7 @@ def _tell_waiting(at: LegStep, resources: Resources | None) -> None:
     if not resources.available:
         if not send_away(at):
             at.ask_for_presence()
-    elif not at.leg.noticed:
+    elif not at.leg.noticed and not omemo_on(at.contact):  # else it was told what is wrong with the devices
         at.leg = replace(at.leg, noticed=True)
         at.notice(resources.available[0][0], "waiting-no-session")
 

@@ -8,8 +8,12 @@
 `session/CONTACT/THREAD`    Conversation  one ESession (crypto.esession)
 `retained/CONTACT`          Retained      retained secrets
 `queue/CONTACT/NUMBER`      Queued        one message for the user that is not acknowledged yet
+`sent/CONTACT/NUMBER`       SentChunk     which stanzas those went out in, sixteen at a time (inside_references)
+`reworded/CONTACT`          Reworded      new wordings of messages, as far as they may be named (inside_references)
+`profile/CONTACT`           Told          the contact's name and picture, as last published (inside_profile)
 `seen/CONTACT/NUMBER`       SeenChunk     messages from the user: ids, and what became of them
 `seen-last/CONTACT`         SeenLast      the newest of those
+`proof/CONTACT`             Proof         who compared a string last (adapters.inside_api)
 `shown/CONTACT`             Shown         typing and presence of the contact, as last told
 """
 
@@ -112,6 +116,16 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
+class Rich:
+    """What a message for the user says beside its text."""
+
+    elements: str = field(repr=False)
+    """Further children of its stanza, XML."""
+    said: str | None = field(default=None, repr=False)
+    """The text for peers that do not know those; None: the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Queued:
     """One message for the user."""
 
@@ -121,6 +135,18 @@ class Queued:
     position: int
     plain: bool = False
     """Sent unencrypted: it counts as delivered when the server has it."""
+    rich: Rich | None = None
+    """What there is beside the text; most have nothing."""
+
+    @property
+    def octets(self) -> int:
+        """What it counts for in the queue."""
+        return len(self.body.encode()) + (0 if self.rich is None else len(self.rich.elements.encode()))
+
+    @property
+    def said(self) -> str:
+        """The text for peers that know nothing else."""
+        return self.body if self.rich is None or self.rich.said is None else self.rich.said
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +301,8 @@ class Shown:
     status: str = field(default="", repr=False)
     at_ms: int = 0
     """When the contact was last there."""
+    read: int = 0
+    """Place in the queue of the last message that the user has read."""
 
 
 @dataclass(frozen=True, slots=True)

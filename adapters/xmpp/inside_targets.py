@@ -1,6 +1,7 @@
 """Which of the user's resources is asked for a session."""
 
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.names import Resources
 
 UNSEEN_TRIES = 6
@@ -18,6 +19,8 @@ def target(at: LegStep, resources: Resources | None) -> str | None:
         return at.leg.last_peer
     if able:
         return able[0]
+    if omemo_on(at.contact):  # who wrote may speak OMEMO and nothing else: only those are asked that announce it
+        return None
     # A client that never showed its presence to us may be there all the same: it wrote.
     known = held | ({jid for jid, _ in resources.available} if resources else set())
     return at.leg.last_peer if at.leg.last_peer not in known and at.leg.failures < UNSEEN_TRIES else None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from adapters.inside_api import Proof
 from adapters.xmpp.inside_away import tend
 from adapters.xmpp.inside_content import OK
 from adapters.xmpp.inside_ending import end_talk
@@ -45,6 +46,7 @@ def verify(at: LegStep, *, weak_string: bool = False) -> str:
     conversation, retained = confirm(conversation, at.retained)
     at.keep(conversation)
     at.keep_retained(retained)
+    at.step.records.put(f"proof/{at.contact.id}", Proof("string", "operator", at.step.now_ms()))
     if conversation.session is not None and not conversation.session.weak_string:
         _validate_key(at, conversation)
     judge_again(at)
@@ -87,6 +89,7 @@ def distrust(at: LegStep) -> str:
     All of them: somebody may have joined as another of the user's resources, to be shown copies.
     """
     at.keep_retained(Retained())
+    at.step.records.delete(f"proof/{at.contact.id}")
     _invalidate_keys(at)
     for talk in at.leg.talks:
         if talk.active:

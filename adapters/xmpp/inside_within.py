@@ -44,7 +44,7 @@ def receive_within(at: LegStep, stanza: Element, peer: str) -> None:
     elif stanza.name == "presence":
         presence_taken(at, outcome.content)
     elif (kind := stanza.attribute("type")) in ("get", "set"):
-        _answer(at, talk, stanza, *answered(at, str(kind), outcome.content))
+        _answer(at, talk, stanza, *answered(at, str(kind), outcome.content, at.standing(talk.thread)))
 
 
 def _attempt(at: LegStep, talk: Talk, stanza: Element) -> Outcome | None:

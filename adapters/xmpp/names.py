@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
+from bridge.wire.files import FILE_QUIET, FILE_REQUESTS
 from bridge.wire.values import Address, Code, Opaque, Public, RequestShape, Sealed
 
 NETWORK = "xmpp"
@@ -29,6 +30,21 @@ NS_CARBONS = "urn:xmpp:carbons:2"
 NS_EME = "urn:xmpp:eme:0"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 NS_COMPONENT = "jabber:component:accept"
+
+CONTENT_FEATURES = (
+    "urn:xmpp:chat-markers:0",
+    "urn:xmpp:fallback:0",
+    "urn:xmpp:markup:0",
+    "urn:xmpp:message-correct:0",
+    "jabber:x:oob",
+    "urn:xmpp:sfs:0",
+    "urn:xmpp:esfs:0",
+    "urn:xmpp:message-retract:1",
+    "urn:xmpp:reactions:0",
+    "urn:xmpp:reply:0",
+    "urn:xmpp:styling:0",
+)
+"""What contacts announce of what messages may hold: all of it is read and written, inside the encryption."""
 
 # ---------------------------------------------------------------- arrivals
 STANZA = "stanza"
@@ -74,6 +90,15 @@ RECEIPT = "receipt"
 SUBSCRIBE = "subscribe"
 """Ask for the user's presence on behalf of a contact."""
 
+OMEMO = "omemo"
+"""A message in `<encrypted/>` (XEP-0384), to the user's bare JID; `form` is `axolotl`, `omemo-2` or `both`.
+
+`again`: `yes`, where clients may have it already. Some show the text for clients without OMEMO when they drop a double.
+"""
+
+OMEMO_ASIDE = "omemo-aside"
+"""The same, for what nothing waits for. Without `form` there is nothing in it to read: receipts, empty messages."""
+
 _ENDS = {"from": Address, "to": Address}
 
 REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
@@ -88,10 +113,15 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
         PLAIN: RequestShape({**_ENDS, "id": Opaque, "body": Public}, {"thread": Opaque}),
         RECEIPT: RequestShape({**_ENDS, "id": Opaque, "received": Opaque}, {"thread": Opaque}),
         SUBSCRIBE: RequestShape(_ENDS),
+        OMEMO: RequestShape({**_ENDS, "id": Opaque, "form": Code, "content": Sealed}, {"again": Code}),
+        OMEMO_ASIDE: RequestShape({**_ENDS, "id": Opaque, "content": Sealed}, {"form": Code}),
+        # files: `url` is an http(s) URL; an upload is answered with `{"url"}`
+        **FILE_REQUESTS,
     }
 )
 
-QUIET = frozenset({NEGOTIATE, ENCRYPTED, STATE, ENCRYPTED_PRESENCE, IQ, ERROR, NOTICE, RECEIPT, SUBSCRIBE})
+QUIET = FILE_QUIET | {NEGOTIATE, ENCRYPTED, STATE, ENCRYPTED_PRESENCE, IQ, ERROR, NOTICE, RECEIPT, SUBSCRIBE}
+QUIET |= {OMEMO_ASIDE}
 """That the server took one of these says nothing about the user's client, which answers for itself."""
 
 # ---------------------------------------------------------------- addresses

@@ -17,16 +17,18 @@ from adapters.xmpp.names import (
 )
 from adapters.xmpp.outside_arrivals import Arrivals
 from adapters.xmpp.outside_component import Link
-from adapters.xmpp.outside_disco import COMPONENT, CONTACT, caps_of
-from adapters.xmpp.outside_fetch import Fetches, offline_stanza
+from adapters.xmpp.outside_disco import CONTACT, GATEWAY, caps_of, following
+from adapters.xmpp.outside_fetch import Fetches, event_of, offline_stanza
+from adapters.xmpp.outside_files import XmppFiles
 from adapters.xmpp.outside_iq import Inquiries, answer
 from adapters.xmpp.outside_pep import Pep
+from adapters.xmpp.outside_profile import TOLD, Card, Notifier, card_of, update
 from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.outside_stanzas import error_reply, presence, rendered
 from adapters.xmpp.outside_stream import Cut
-from adapters.xmpp.pep.names import FETCH, OFFLINE, PEP_QUIET, PUBLISH, RETRACT
+from adapters.xmpp.pep.names import FETCH, OFFLINE, PEP_EVENT, PEP_QUIET, PUBLISH, RETRACT, node_of
 from bridge.wire.link import Carry
-from bridge.wire.values import MAX_BODY, Address
+from bridge.wire.values import MAX_BODY, Address, Code
 
 SETTLE_S = 5.0
 """Seconds after a connect in which the answers to presence probes are expected."""
@@ -41,8 +43,21 @@ class XmppOutside:
     pipelined = True
     quiet = QUIET | PEP_QUIET
 
-    def __init__(self, *, jid: str, host: str, port: int, secret: str, settle_s: float = SETTLE_S) -> None:
-        """`jid` is the component's domain, `secret` the shared secret of XEP-0114."""
+    def __init__(
+        self,
+        *,
+        jid: str,
+        host: str,
+        port: int,
+        secret: str,
+        settle_s: float = SETTLE_S,
+        spool: str | None = None,
+        file_hosts: Sequence[str] = (),
+    ) -> None:
+        """`jid` is the component's domain, `secret` the shared secret of XEP-0114.
+
+        `spool`: the folder for files on their way; `file_hosts`: not public ones that files may be fetched from.
+        """
         self._jid = jid
         self._settle_s = settle_s
         self._roster = Roster(())
@@ -56,14 +71,18 @@ class XmppOutside:
         self._link: Link | None = None
         self._inquiries = Inquiries(self._write)
         self._pep = Pep(self._write)
+        self._notifier = Notifier(self._write, self._pep)
         self._publishing = asyncio.Lock()
         self._fetches = Fetches(self._arrivals.put)
+        self._files = XmppFiles(self._write, spool, file_hosts)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str]) -> "XmppOutside":
-        """Made from the settings of a `GatewayServe`: `jid`, `host`, `port`, `secret`."""
+        """Made from the settings of a `GatewayServe`: `jid`, `host`, `port`, `secret`; `spool`, `file_hosts`."""
         jid, host, secret = (settings[name] for name in ("jid", "host", "secret"))
-        return cls(jid=jid, host=host, port=int(settings["port"]), secret=secret)
+        hosts = settings.get("file_hosts", "").split()
+        port, spool = int(settings["port"]), settings.get("spool")
+        return cls(jid=jid, host=host, port=port, secret=secret, spool=spool, file_hosts=hosts)
 
     # ---------------------------------------------------------------- what the edge calls
     async def connect(self, edge: Edge, routes: Sequence[AccountRoutes]) -> None:
@@ -96,6 +115,9 @@ class XmppOutside:
 
     async def carry(self, account: str, request: Carry) -> Outcome:
         """Write the stanza and wait for the server to have handled it; what a contact publishes is kept here."""
+        if XmppFiles.handles(request):
+            routes = next((known for known in self._roster.accounts if known.account == account), None)
+            return await self._files.carry(self._jid, routes, request, up=self._link is not None and self._link.up)
         sender = request.values.get("from")
         if not isinstance(sender, Address) or bare(jid_of(sender)).rpartition("@")[2] != self._jid.lower():
             return Outcome("bad-request")
@@ -112,7 +134,23 @@ class XmppOutside:
         if self._edge is None:
             return Outcome("not-connected", retry=True)
         async with self._publishing:  # a contact's nodes are kept together, and requests come several at a time
-            return await self._pep.carry(self._edge, account, request.request, request.values)
+            outcome = await self._pep.carry(self._edge, account, request.request, request.values)
+        if outcome.code == "ok":
+            self._profile_changed(account, request)
+        return outcome
+
+    def _profile_changed(self, account: str, request: Carry) -> None:
+        """If it was a contact's name or picture: those who see the contact are told."""
+        sender, code = request.values["from"], request.values["node"]
+        contact = self._roster.contact(account, jid_of(sender)) if isinstance(sender, Address) else None
+        node = node_of(code.v) if isinstance(code, Code) else None
+        if contact is None or node not in TOLD:
+            return
+        self._notifier.changed(account, contact.alias, node, self._roster.resources(account))
+        users = [a.near_address for a in self._roster.accounts if a.account == account]
+        for user in users:
+            at = f"{contact.alias}/{RESOURCE}"
+            self._write(presence(at, user, None, self._shown(user, contact.alias)))
 
     def _octets(self, account: str, request: Carry) -> bytes | None:
         """The stanza of a request; None for one that is not of its shape."""
@@ -132,6 +170,7 @@ class XmppOutside:
         if self._link is not None:
             await self._link.close()
         self._inquiries.forget()
+        await self._files.close()
         self._fetches.close()
         await self._arrivals.close()
 
@@ -154,8 +193,16 @@ class XmppOutside:
         self._later(self._settle_s, self._settled)
 
     def _greet(self, alias: str, user: str) -> None:
-        self._write(presence(f"{alias}/{RESOURCE}", user, None, CONTACT.caps))
+        self._write(presence(f"{alias}/{RESOURCE}", user, None, self._shown(user, alias)))
         self._write(presence(alias, user, "probe"))
+
+    def _shown(self, user: str, alias: str) -> str:
+        """What a contact's presence holds."""
+        account = self._roster.account_of(user)
+        card = Card() if account is None else card_of(self._pep, account.account, alias)
+        follows = account is not None and self._pep.is_device(account.account, alias)
+        entity = GATEWAY if bare(alias) == bare(self._jid) else CONTACT
+        return (following(entity) if follows else entity).caps + (update(card) if card != Card() else "")
 
     def _settled(self) -> None:
         self._complete = True
@@ -164,8 +211,10 @@ class XmppOutside:
 
     def _down(self) -> None:
         self._inquiries.forget()
+        self._files.asks.forget()
         self._fetches.forget()
         self._roster.forget_presence()
+        self._notifier.forget()
         self._complete = False
         self._changed.clear()
         for timer in self._timers:
@@ -198,6 +247,7 @@ class XmppOutside:
         kind = cut.attributes.get("type", "normal")
         account = self._roster.account_of(sender)
         if kind in ("groupchat", "headline"):
+            self._event(account, cut)
             return
         if account is not None and cut.octets is not None and len(cut.octets) <= MAX_BODY:
             self._arrivals.put(account.account, STANZA, cut.octets)
@@ -205,6 +255,15 @@ class XmppOutside:
             code = "forbidden" if account is None else "too-large"
             id_ = cut.attributes.get("id", "")
             self._write(error_reply("message", sender=to or self._jid, to=sender, id_=id_, code=code))
+
+    def _event(self, account: AccountRoutes | None, cut: Cut) -> None:
+        """The user's server tells a contact of a change that it wants to know of."""
+        found = cut.element() if account is not None else None
+        if found is None or account is None or self._roster.contact(account.account, found.get("to", "")) is None:
+            return
+        body = event_of(found)
+        if body is not None and len(body) <= MAX_BODY:
+            self._arrivals.put(account.account, PEP_EVENT, body)
 
     def _sealed_for(self, cut: Cut, found: ET.Element) -> str | None:
         """The account whose session with a contact this presence or iq belongs to (XEP-0200); None: it is in plain."""
@@ -219,7 +278,7 @@ class XmppOutside:
         if self._link is not None and iq.get("from") == self._jid and self._link.came_back(iq.get("id", "")):
             return
         if iq.get("type") in ("result", "error"):
-            if not self._fetches.answered(iq):
+            if not self._files.asks.answered(iq) and not self._fetches.answered(iq):
                 self._inquiries.answered(iq, self._able)
         elif (reply := answer(iq, self._jid, self._roster, self._pep)) is not None:
             self._write(reply)
@@ -232,8 +291,8 @@ class XmppOutside:
             if kind in ("subscribe", "probe"):
                 self._write(presence(bare(to), bare(sender), "unsubscribed"))
             return
-        caps = COMPONENT.caps if to == self._jid else CONTACT.caps
-        at = self._jid if to == self._jid else f"{bare(to)}/{RESOURCE}"
+        caps = self._shown(sender, bare(to))
+        at = f"{bare(to)}/{RESOURCE}"
         if kind == "subscribe":
             self._write(presence(bare(to), bare(sender), "subscribed"))
             self._write(presence(bare(to), bare(sender), "subscribe"))
@@ -250,21 +309,24 @@ class XmppOutside:
         """A resource of the account's user came, changed or went."""
         if found.get("type") == "unavailable":
             if self._roster.unavailable(account, sender, to):
+                self._notifier.gone(account, sender)
                 self._announce(account)
             return
         resource = self._roster.available(account, sender, to, _priority(found), caps_of(found))
         if resource is None:
             return
         if resource.able is None:
-            asker = to if to == self._jid else f"{bare(to)}/{RESOURCE}"
-            self._inquiries.settle(account, resource, asker, self._able)
+            self._inquiries.settle(account, resource, f"{bare(to)}/{RESOURCE}", self._able)
         else:
+            self._notifier.came(account, resource, (to,))
             self._announce(account)
 
     def _able(self, account: str, jid: str, able: bool) -> None:
         resource = self._roster.resource(account, jid)
         if resource is not None:
             resource.able = able
+            resource.interests = self._inquiries.known.interests(account, resource.caps)
+            self._notifier.came(account, resource, resource.seen_by)
             self._announce(account)
 
     # ---------------------------------------------------------------- arrivals

@@ -4,10 +4,12 @@ import hashlib
 import xml.etree.ElementTree as ET
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from html import escape
 
 from adapters.xmpp.names import (
+    CONTENT_FEATURES,
     NS_CHAT_STATES,
     NS_EME,
     NS_ESESSION,
@@ -19,13 +21,17 @@ from adapters.xmpp.names import (
     NS_STANZA_ID,
 )
 from adapters.xmpp.outside_pep import PEP_CATEGORY, PEP_FEATURES, PEP_TYPE
+from adapters.xmpp.pep.names import DEVICE_LISTS
 
 NS_INFO = "http://jabber.org/protocol/disco#info"
 NS_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_CAPS = "http://jabber.org/protocol/caps"
 NS_PING = "urn:xmpp:ping"
+NS_COMMANDS = "http://jabber.org/protocol/commands"
 CAPS_NODE = "https://lockgate.invalid/"
 MAX_CACHED = 512
+MAX_INTERESTS = 64
+MAX_INTEREST = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Entity:
         return f"<query xmlns='{NS_INFO}'{mirrored}>{identities}{features}</query>"
 
 
+CARDS = ("vcard-temp", "urn:ietf:params:xml:ns:vcard-4.0")
+"""Cards that the component answers for its contacts."""
 CONTACT = Entity(
     Identity("client", "pc", "Lockgate"),
     (
@@ -86,14 +94,25 @@ CONTACT = Entity(
         NS_STANZA_ID,
         NS_SSN,
         NS_CHAT_STATES,
+        *CONTENT_FEATURES,
     ),
 )
 """A contact's resource."""
 PERSON = Entity(
-    CONTACT.identity, (*CONTACT.features, NS_ITEMS, *PEP_FEATURES), (Identity(PEP_CATEGORY, PEP_TYPE, "Lockgate"),)
+    CONTACT.identity,
+    (*CONTACT.features, NS_ITEMS, *CARDS, *PEP_FEATURES),
+    (Identity(PEP_CATEGORY, PEP_TYPE, "Lockgate"),),
 )
 """A contact itself (its bare JID), which is its own PEP service (XEP-0163)."""
-COMPONENT = Entity(Identity("gateway", "matrix", "Lockgate"), (NS_CAPS, NS_INFO, NS_ITEMS, NS_PING))
+COMPONENT = Entity(Identity("gateway", "matrix", "Lockgate"), (NS_CAPS, NS_COMMANDS, NS_INFO, NS_ITEMS, NS_PING))
+GATEWAY = Entity(COMPONENT.identity, (*CONTACT.features, NS_COMMANDS, NS_ITEMS))
+"""The component's own resource: with it are the sessions in which the gateway takes orders."""
+
+
+@cache
+def following(entity: Entity) -> Entity:
+    """The entity, which wants to be told of the user's OMEMO devices (XEP-0163, 4.3.2)."""
+    return replace(entity, features=(*entity.features, *(f"{node}+notify" for node in DEVICE_LISTS)))
 
 
 def items(contacts: Iterable[tuple[str, str]]) -> str:
@@ -116,20 +135,35 @@ def announces_esession(result: ET.Element) -> bool:
     return query is not None and any(f.get("var") == NS_ESESSION for f in query.iter(f"{{{NS_INFO}}}feature"))
 
 
+def interests_of(result: ET.Element) -> frozenset[str]:
+    """The nodes of whose changes a client wants to be told (XEP-0163, 4.3.2), as a disco#info answer says."""
+    query = result.find(f"{{{NS_INFO}}}query")
+    found = () if query is None else [f.get("var", "") for f in query.iter(f"{{{NS_INFO}}}feature")]
+    wanted = (var.removesuffix("+notify") for var in found if var.endswith("+notify"))
+    return frozenset(sorted(var for var in wanted if len(var) <= MAX_INTEREST)[:MAX_INTERESTS])
+
+
 @dataclass(slots=True)
 class KnownCapabilities:
     """What was learnt by asking, kept per account: one account's client cannot mislead another account."""
 
     _known: dict[tuple[str, str], bool] = field(default_factory=dict)
+    _interests: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     def get(self, account: str, caps: str | None) -> bool | None:
         """Whether clients of these capabilities speak ESessions; None when it was never asked."""
         return None if caps is None else self._known.get((account, caps))
 
-    def learn(self, account: str, caps: str | None, able: bool) -> None:
+    def interests(self, account: str, caps: str | None) -> frozenset[str]:
+        """The nodes that clients of these capabilities want to be told of."""
+        return frozenset() if caps is None else self._interests.get((account, caps), frozenset())
+
+    def learn(self, account: str, caps: str | None, able: bool, interests: frozenset[str] = frozenset()) -> None:
         """Keep an answer."""
         if caps is None:
             return
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
+            self._interests.clear()
         self._known[account, caps] = able
+        self._interests[account, caps] = interests

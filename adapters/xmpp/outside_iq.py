@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 
 from adapters.outside_api import AccountRoutes
 from adapters.xmpp.names import RESOURCE, bare
+from adapters.xmpp.outside_commands import command_items, plain_command
 from adapters.xmpp.outside_disco import (
     COMPONENT,
     CONTACT,
+    GATEWAY,
+    NS_COMMANDS,
     NS_INFO,
     NS_ITEMS,
     NS_PING,
@@ -18,11 +21,16 @@ from adapters.xmpp.outside_disco import (
     Entity,
     KnownCapabilities,
     announces_esession,
+    following,
+    interests_of,
     items,
 )
 from adapters.xmpp.outside_pep import Pep
+from adapters.xmpp.outside_profile import NODE_VCARD4, asks_for_card, card_of, card_result
 from adapters.xmpp.outside_roster import Resource, Roster
-from adapters.xmpp.outside_stanzas import iq_error, iq_get, iq_result
+from adapters.xmpp.outside_stanzas import error_reply, iq_error, iq_get, iq_result
+from adapters.xmpp.pep.names import NS_PUBSUB
+from bridge.wire.values import CONTROL
 
 INQUIRY_TIMEOUT_S = 15.0
 
@@ -34,9 +42,14 @@ def answer(iq: ET.Element, component: str, roster: Roster, pep: Pep) -> bytes | 
         return None
     account = roster.account_of(sender)
     if account is not None and "/" not in to and roster.contact(account.account, to) is not None:
+        card = _card(iq, account.account, to, roster, pep)
+        if card is not None:
+            return iq_result(to, sender, id_, card)
         eventing = pep.reply(iq, account.account, to)
         if eventing is not None:
             return eventing
+    if account is not None and bare(to) == component and plain_command(iq):
+        return error_reply("iq", sender=to, to=sender, id_=id_, code="command-in-plain")
     inner = _answered(iq, component, roster, pep)
     if inner is None:
         return iq_error(to, sender, id_, "cancel", "service-unavailable")
@@ -53,20 +66,38 @@ def _answered(iq: ET.Element, component: str, roster: Roster, pep: Pep) -> str |
         return None
     match iq[0].tag:
         case tag if tag == f"{{{NS_INFO}}}query":
-            return entity.info(iq[0].get("node"))
+            follows = account is not None and pep.is_device(account.account, iq.get("to", ""))
+            return (following(entity) if follows and entity is not COMPONENT else entity).info(iq[0].get("node"))
         case tag if tag == f"{{{NS_ITEMS}}}query":
-            return _items(iq.get("to", ""), entity, account, pep)
+            return _items(iq.get("to", ""), entity, account, pep, iq[0].get("node"))
         case tag if tag == f"{{{NS_PING}}}ping":
             return ""
     return None
 
 
-def _items(to: str, entity: Entity, account: AccountRoutes | None, pep: Pep) -> str:
-    """What there is below: contacts of the component, nodes of a contact."""
+def _card(iq: ET.Element, account: str, to: str, roster: Roster, pep: Pep) -> str | None:
+    """A contact's vCard, of either kind; None when something else is asked."""
+    contact = roster.contact(account, to)
+    if iq.get("type") != "get" or len(iq) != 1 or contact is None:
+        return None
+    item = asks_for_card(iq)
+    tag = NODE_VCARD4 if item else iq[0].tag
+    name = "Lockgate" if contact.network == CONTROL else contact.contact
+    card = card_result(tag, card_of(pep, account, to), name, contact.alias)
+    if card is None or not item:
+        return card
+    items = f"<items node='{NODE_VCARD4}'><item id='current'>{card}</item></items>"
+    return f"<pubsub xmlns='{NS_PUBSUB}'>{items}</pubsub>"
+
+
+def _items(to: str, entity: Entity, account: AccountRoutes | None, pep: Pep, node: str | None) -> str:
+    """What there is below: contacts of the component, its commands, nodes of a contact."""
+    if account is not None and entity in (COMPONENT, GATEWAY) and node == NS_COMMANDS:
+        return command_items(to)
     if account is not None and entity is PERSON:
         return pep.disco_items(account.account, to, NS_ITEMS)
     listed = account.contacts if account and entity is COMPONENT else ()
-    return items((contact.alias, contact.contact) for contact in listed)
+    return items((contact.alias, contact.contact) for contact in listed if contact.network != CONTROL)
 
 
 def _entity(to: str, component: str, roster: Roster, account: str | None) -> Entity | None:
@@ -74,6 +105,8 @@ def _entity(to: str, component: str, roster: Roster, account: str | None) -> Ent
         return COMPONENT
     if account is None or to.partition("/")[2] not in ("", RESOURCE) or roster.contact(account, to) is None:
         return None
+    if bare(to) == component:
+        return GATEWAY
     return CONTACT if "/" in to else PERSON
 
 
@@ -116,7 +149,7 @@ class Inquiries:
         inquiry.timeout.cancel()
         able = iq.get("type") == "result" and announces_esession(iq)
         if iq.get("type") == "result":
-            self.known.learn(inquiry.account, inquiry.caps, able)
+            self.known.learn(inquiry.account, inquiry.caps, able, interests_of(iq))
         done(inquiry.account, inquiry.jid, able)
 
     def forget(self) -> None:

@@ -13,6 +13,9 @@ from adapters.outside_api import AccountRoutes, Edge, Outcome
 from adapters.xmpp.names import bare, jid_of
 from adapters.xmpp.outside_stanzas import attribute, iq_error, iq_result
 from adapters.xmpp.pep.names import (
+    DEVICE_LISTS,
+    NS_AVATAR_METADATA,
+    NS_NICK,
     NS_PUBSUB,
     NS_PUBSUB_ERRORS,
     NS_PUBSUB_OWNER,
@@ -34,10 +37,11 @@ PEP_FEATURES = (
     f"{NS_PUBSUB}#subscribe",
 )
 """Features of a contact's bare JID, beside the identity `pubsub/pep`."""
-PUSHED: frozenset[str] = frozenset()
+PUSHED: frozenset[str] = frozenset({NS_NICK, NS_AVATAR_METADATA, *DEVICE_LISTS})
 """Nodes whose changes subscribers are told. Offline options are not among them (XEP-0187, "Publishing")."""
 MAX_SUBSCRIBERS = 64
-_LARGEST = 1 << 16
+_LARGEST = 96 << 10
+"""Octets of an item: a picture of 64 KiB in base64, with some to spare."""
 
 Node = dict[str, str]
 """The items of one node: ids, and their content as XML."""
@@ -81,6 +85,16 @@ class Pep:
     def nodes(self, account: str, alias: str) -> tuple[str, ...]:
         """The nodes of a contact that hold anything, for disco#items of its bare JID."""
         return tuple(sorted(node for node, items in self._nodes.get(_key(account, alias), {}).items() if items))
+
+    def is_device(self, account: str, alias: str) -> bool:
+        """Whether the contact announces itself as an OMEMO device: then it follows the user's devices as well."""
+        held = self._nodes.get(_key(account, alias), {})
+        return any(held.get(node) for node in DEVICE_LISTS)
+
+    def item(self, account: str, alias: str, node: str) -> tuple[str, str]:
+        """Id and content of the newest item of a node; both empty when there is none."""
+        held = self._nodes.get(_key(account, alias), {}).get(node, {})
+        return list(held.items())[-1] if held else ("", "")
 
     def disco_items(self, account: str, alias: str, namespace: str) -> str:
         """The `<query/>` that lists them."""
@@ -150,11 +164,16 @@ class Pep:
 
     def _tell(self, account: str, alias: str, node: str) -> None:
         items = self._nodes[_key(account, alias)][node]
-        rows = "".join(f"<item id='{attribute(id_)}'>{content}</item>" for id_, content in items.items())
-        event = f"<event xmlns='{NS_EVENT}'><items node='{attribute(node)}'>{rows}</items></event>"
         for subscriber in sorted(self._subscribed.get((*_key(account, alias), node), ())):
-            ends = f"from='{attribute(bare(alias))}' to='{attribute(subscriber)}'"
-            self.write(f"<message {ends} type='headline'>{event}</message>".encode())
+            self.write(event_message(alias, subscriber, node, items))
+
+
+def event_message(alias: str, to: str, node: str, items: Node) -> bytes:
+    """The notification that these items of a contact's node are the newest."""
+    rows = "".join(f"<item id='{attribute(id_)}'>{content}</item>" for id_, content in items.items())
+    event = f"<event xmlns='{NS_EVENT}'><items node='{attribute(node)}'>{rows}</items></event>"
+    ends = f"from='{attribute(bare(alias))}' to='{attribute(to)}'"
+    return f"<message {ends} type='headline'>{event}</message>".encode()
 
 
 # ---------------------------------------------------------------- requests

@@ -18,6 +18,8 @@ class Resource:
     caps: str | None
     able: bool | None = None
     """Whether it announces ESessions; None while that is being asked."""
+    interests: frozenset[str] = frozenset()
+    """Nodes of whose changes it wants to be told (XEP-0163, `+notify`)."""
     seen_by: set[str] = field(default_factory=set)
     """The contacts (bare, or the component) it showed itself to."""
 
@@ -85,6 +87,10 @@ class Roster:
     def resource(self, account: str, jid: str) -> Resource | None:
         """What is known of a resource."""
         return self._resources.get(account, {}).get(jid)
+
+    def resources(self, account: str) -> list[Resource]:
+        """All of the account's."""
+        return list(self._resources.get(account, {}).values())
 
     def snapshot(self, account: str, *, complete: bool) -> Resources:
         """The account's resources whose abilities are known, the most available first."""

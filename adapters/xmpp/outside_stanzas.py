@@ -17,6 +17,8 @@ from adapters.xmpp.names import (
     NS_STANZA_ENCRYPTION,
     NS_STANZA_ID,
     NS_STANZAS,
+    OMEMO,
+    OMEMO_ASIDE,
     PLAIN,
     RECEIPT,
     REQUESTS,
@@ -24,7 +26,7 @@ from adapters.xmpp.names import (
     SUBSCRIBE,
     jid_of,
 )
-from adapters.xmpp.sentences import ENCRYPTED_BODY, explanation, notice
+from adapters.xmpp.sentences import ENCRYPTED_BODY, OMEMO_BODY, explanation, notice
 from bridge.wire.values import Address, Code, Opaque, Public, Sealed, Value
 
 _AFTER_CONTENT = (
@@ -136,6 +138,42 @@ def _receipt(values: Mapping[str, Value]) -> bytes:
     return _message(values, "chat") + _thread(values) + inner.encode() + b"</message>"
 
 
+_OMEMO_FORMS: dict[str, tuple[str, ...]] = {
+    "omemo-2": ("urn:xmpp:omemo:2",),
+    "axolotl": ("eu.siacs.conversations.axolotl",),
+}
+_OMEMO_FORMS["both"] = (*_OMEMO_FORMS["omemo-2"], *_OMEMO_FORMS["axolotl"])
+
+
+def _omemo_form(values: Mapping[str, Value]) -> bytes:
+    """What introduces the ciphertext to clients that cannot read it (XEP-0380), and its text for them.
+
+    No text the second time: Profanity shows it beside a ciphertext that it has already, as if that were unencrypted.
+    """
+    form = values["form"]
+    assert isinstance(form, Code)
+    named = "".join(f"<encryption xmlns='{NS_EME}' namespace='{n}' name='OMEMO'/>" for n in _OMEMO_FORMS[form.v])
+    said = "" if "again" in values else f"<body>{escape(OMEMO_BODY)}</body>"
+    return f"{said}{named}".encode()
+
+
+def _omemo(values: Mapping[str, Value]) -> bytes:
+    """In the older form the request for a receipt stands beside the ciphertext; in omemo:2 inside."""
+    form, id_ = values["form"], attribute(_opaque(values, "id") or "")
+    assert isinstance(form, Code)
+    beside = f"<origin-id xmlns='{NS_STANZA_ID}' id='{id_}'/><store xmlns='{NS_HINTS}'/>"
+    if form.v != "omemo-2":
+        beside += f"<request xmlns='{NS_RECEIPTS}'/>"
+    content = _octets(values, "content")
+    return _message(values, "chat") + content + _omemo_form(values) + beside.encode() + b"</message>"
+
+
+def _omemo_aside(values: Mapping[str, Value]) -> bytes:
+    named = _omemo_form(values) if "form" in values else b""
+    stored = f"<store xmlns='{NS_HINTS}'/>".encode()
+    return _message(values, "chat") + _octets(values, "content") + named + stored + b"</message>"
+
+
 def _subscribe(values: Mapping[str, Value]) -> bytes:
     return presence(_jid(values, "from"), _jid(values, "to"), "subscribe")
 
@@ -172,6 +210,8 @@ _RENDERERS: Mapping[str, Callable[[Mapping[str, Value]], bytes]] = {
     PLAIN: _plain,
     RECEIPT: _receipt,
     SUBSCRIBE: _subscribe,
+    OMEMO: _omemo,
+    OMEMO_ASIDE: _omemo_aside,
 }
 
 

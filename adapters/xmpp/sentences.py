@@ -105,6 +105,47 @@ ERRORS = {
     ),
 }
 ERRORS |= {
+    "file-too-large": Explanation(
+        "modify", "policy-violation", "Your file is larger than may be passed on to this contact, so it was not."
+    ),
+    "files-not-allowed": Explanation(
+        "cancel", "not-allowed", "The gateway's operator does not let files pass to this contact."
+    ),
+    "file-gone": Explanation(
+        "cancel",
+        "item-not-found",
+        "Your file was not passed on: it is not (or no longer) where your message says. Send it again.",
+    ),
+    "file-unavailable": Explanation(
+        "cancel",
+        "item-not-found",
+        "Your file was not passed on: one of the servers that keep files did not answer for a whole day. "
+        "Send it again.",
+    ),
+    "file-not-authentic": Explanation(
+        "modify",
+        "bad-request",
+        "Your file was not passed on: what the server has is not what your client encrypted. Send it again.",
+    ),
+    "file-address-refused": Explanation(
+        "cancel",
+        "not-allowed",
+        "Your file was not passed on: the gateway does not fetch from the address where it is. Its operator can allow "
+        "that (files.allow_hosts).",
+    ),
+    "upload-refused": Explanation(
+        "cancel",
+        "not-allowed",
+        "Your file was not passed on: the contact's server did not take it. Ask the gateway's operator why.",
+    ),
+    "upload-no-service": Explanation(
+        "cancel", "not-allowed", "Your file was not passed on: there is no server that would take it."
+    ),
+    "upload-insecure": Explanation(
+        "cancel",
+        "not-allowed",
+        "Your file was not passed on: the server that would take it does not protect what it transfers (https).",
+    ),
     "not-verified": Explanation(
         "wait",
         "policy-violation",
@@ -131,13 +172,70 @@ ERRORS |= {
         "(“cross-signing”), or the gateway's operator to allow any device.",
     ),
     "identity-not-verified": Explanation(
-        "wait",
+        "cancel",
         "policy-violation",
         "The gateway's operator has not verified this contact's identity on the other network yet, so your message was "
         "not passed on. Ask the operator to compare it with the contact, then send it again.",
     ),
 }
+ERRORS["command-in-plain"] = Explanation(
+    "auth",
+    "forbidden",
+    "This command was not encrypted, so it may be from anybody on the way: nothing was done. Use a client that sends "
+    "commands within an encrypted session (ESession), write to the gateway in such a session, or ask its operator.",
+)
+ERRORS |= {
+    "not-own-message": Explanation(
+        "cancel",
+        "not-allowed",
+        "Only the person who wrote a message can correct it or take it back; this one is not yours.",
+    ),
+    "retractions-off": Explanation(
+        "cancel",
+        "not-allowed",
+        "The operator of this gateway does not let messages to this contact be taken back. Yours stays as it is.",
+    ),
+}
 ERRORS["devices-unknown"] = ERRORS["no-sessions"]
+ERRORS["room-left"] = ERRORS["room-replaced"] = ERRORS["room-closed"] = Explanation(
+    "cancel",
+    "item-not-found",
+    "The room with this contact on the other network is closed, and nobody has come into the one that takes its place. "
+    "Ask the contact to accept the invitation, then send your message again.",
+)
+
+ERRORS |= {
+    "omemo-not-verified": Explanation(
+        "wait",
+        "policy-violation",
+        "Your device is not verified, so your message was not passed on: it could be from somebody who poses as you. "
+        "Compare the device's fingerprint with the gateway (write “devices” to its own address from a verified device, "
+        "or ask its operator), then send your message again.",
+    ),
+    "omemo-distrusted": Explanation(
+        "cancel",
+        "policy-violation",
+        "Your message was not passed on: it was decided that this device is not trusted. Ask the gateway's operator.",
+    ),
+    "omemo-plain": Explanation(
+        "modify",
+        "policy-violation",
+        "Your message was not encrypted, so it was not passed on: this contact only takes end-to-end encrypted "
+        "messages. Turn OMEMO on for this contact in your client (the lock), and send it again.",
+    ),
+    "omemo-not-for-us": Explanation(
+        "modify",
+        "policy-violation",
+        "Your message was not encrypted for this contact's key, so it was not passed on. Open the contact's encryption "
+        "settings in your client, trust the key that is shown there, then send your message again.",
+    ),
+    "omemo-undecryptable": Explanation(
+        "modify",
+        "not-acceptable",
+        "Your message could not be decrypted, so it was not passed on. The keys are being set up anew: send it again "
+        "in a minute.",
+    ),
+}
 
 OTHER_ERROR = Explanation(
     "cancel",
@@ -179,13 +277,70 @@ NOTICES |= {
     "the other network yet. What they write is held until then.",
     "contact-device-unsigned": "A message came from a device of this contact's that its owner has not signed: it could "
     "be somebody else's. The message is held. Ask the contact to verify that device with another of theirs.",
-    "verification-asked": "This contact wants to verify your identity on the other network by comparing emoji. Ask the "
-    "gateway's operator to take part in it; it waits for ten minutes.",
+    "verification-asked": "This contact wants to verify your identity on the other network by comparing emoji. Within "
+    "ten minutes, write “verify” and the contact's name to the gateway's own address, in an encrypted session, or ask "
+    "the gateway's operator to take part in it.",
     "verification-done": "This contact's identity on the other network was verified.",
     "verification-cancelled": "The verification of this contact's identity on the other network was broken off from "
     "their side.",
+    "gateway-help": "This is the gateway. It takes orders only in an encrypted session (ESession): “contacts” lists "
+    "your contacts, “verify” and a name verifies one, “help” tells the rest. Write in such a session.",
+    "gateway-encrypt": "This was not encrypted, so it may be from anybody on the way, and so might an answer be: "
+    "nothing was done. Write to the gateway in an encrypted session (ESession).",
+    "history-left-out": "Messages that this contact wrote while the gateway was away were left out: they are older, or "
+    "more, than its operator has it fetch, or the server does not give them any more. Your other clients may show "
+    "them.",
     "contact-not-joined": "This contact has not accepted the gateway's invitation on the other network yet. Your "
     "messages wait until they do.",
+}
+
+_HELD_KEY = "A message of this contact's came, but the device that sent it did not give the gateway the key to read it"
+
+NOTICES |= {
+    "contact-key-not-proved": "A message came that could only be read with a key from a backup, so nobody can prove "
+    "that this contact wrote it. As their identity has to be verified here, it is held until their device sends the "
+    "key.",
+    "key-withheld": f"{_HELD_KEY}. Ask the contact to send it again.",
+    "key-withheld-unverified": f"{_HELD_KEY}: it only trusts verified devices. Ask the contact to verify you, and to "
+    "send it again.",
+    "key-withheld-blacklisted": f"{_HELD_KEY}: the contact has blocked the gateway's device. Ask them to allow it.",
+    "key-withheld-unauthorised": f"{_HELD_KEY}: it says that the message is not for you. Ask the contact to send "
+    "it again.",
+    "key-withheld-unavailable": f"{_HELD_KEY}: it does not have the key itself. Ask the contact to send it again from "
+    "the device that they wrote it on.",
+    "key-withheld-no-olm": f"{_HELD_KEY}: no secure channel between the two could be set up. The gateway tries to set "
+    "one up; if nothing comes, ask the contact to send it again.",
+}
+
+NOTICES |= {
+    "reactions-ignored": "This contact reacted to a message. Reactions are not shown here: the other network carries "
+    "them unencrypted, and the operator of this gateway has not allowed them for this contact.",
+    "retractions-ignored": "This contact took a message back. It stays here: the operator of this gateway does not let "
+    "messages be taken back.",
+    "own-message-removed": "This contact, or the other network, removed a message of yours over there.",
+    "edit-removed": "This contact took back a new wording of a message; what it said before holds again.",
+    "kind-unsupported": "This contact sent something that cannot be shown here. Ask them to say it in words.",
+}
+
+_VERIFY_DEVICE = (
+    "Compare its fingerprint with the one your client shows: write “devices” to the gateway's own address, or ask its "
+    "operator (lockgate trust show)."
+)
+
+NOTICES |= {
+    "omemo-device-new": "A device that is not verified was added to your account. If it is not yours, somebody is "
+    f"posing as you. Nothing is sent to it, and nothing from it is passed on, before it is verified. {_VERIFY_DEVICE}",
+    "omemo-device-changed": "One of your devices shows another OMEMO key than before. If you did not reinstall its "
+    f"client, somebody may be posing as you. {_VERIFY_DEVICE}",
+    "omemo-no-devices": "A message for you is waiting at the gateway: your account announces no OMEMO device. Open a "
+    "client that speaks OMEMO, and turn OMEMO on in it.",
+    "omemo-forbidden": "A message for you is waiting at the gateway: your account has no OMEMO device, or this contact "
+    "may not know of it. Turn OMEMO on in your client; add this contact to your contact list, or let your client make "
+    "its keys public (access model “open”).",
+    "omemo-no-keys": "A message for you is waiting at the gateway: the keys of your OMEMO devices are not to be found. "
+    "Open your client, so that it publishes them again.",
+    "omemo-not-verified": "A message for you is waiting at the gateway: none of your OMEMO devices is verified. "
+    f"{_VERIFY_DEVICE}",
 }
 
 OTHER_NOTICE = "The gateway has something to tell you that this version has no words for. Ask its operator."
@@ -193,6 +348,8 @@ OTHER_NOTICE = "The gateway has something to tell you that this version has no w
 ENCRYPTED_BODY = (
     "[This message is end-to-end encrypted (ESession). Your client did not recognise it, so it cannot be shown here.]"
 )
+
+OMEMO_BODY = "[This message is end-to-end encrypted (OMEMO). This client cannot read it.]"
 
 
 def explanation(code: str) -> Explanation:

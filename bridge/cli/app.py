@@ -1,6 +1,7 @@
 """The `lockgate` command: its subcommands and their options. What they need is imported when they run."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,9 @@ app = typer.Typer(
 )
 trust_app = typer.Typer(name="trust", help="See and decide whom to trust.", no_args_is_help=True)
 app.add_typer(trust_app)
-matrix_app = typer.Typer(name="matrix", help="An account's own identity on Matrix.", no_args_is_help=True)
+matrix_app = typer.Typer(
+    name="matrix", help="Accounts on Matrix: log-in, identity, verification.", no_args_is_help=True
+)
 app.add_typer(matrix_app)
 parked_app = typer.Typer(name="parked", invoke_without_command=True)
 app.add_typer(parked_app)
@@ -38,6 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 AccountName = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name in the configuration.")]
 ContactName = Annotated[str, typer.Argument(metavar="CONTACT", help="The contact's name in the configuration.")]
 DEFAULT_CONFIG = Path("config.yaml")
+DEVICE_ID = re.compile(r"[A-Za-z0-9._~-]{1,255}")
 
 
 @app.command(short_help="Run the gateway until it is stopped.")
@@ -195,6 +199,7 @@ def trust_verify(
     weak_string: Annotated[
         bool, typer.Option("--weak-string", help="Count a string of the old kind, which can be made to match.")
     ] = False,
+    device: Annotated[int | None, typer.Option(help="Verify this OMEMO device of the user's instead.")] = None,
 ) -> None:
     """Compare a session's short authentication string with what the other end shows, and remember the result.
 
@@ -205,9 +210,15 @@ def trust_verify(
 
     A session that is `held`, because it is not linked to an earlier one that was compared, is shown first; its messages
     flow once it is verified.
-    """
-    from bridge.cli.trust import verify
 
+    With `--device NUMBER`, or a fingerprint after `--key`: one of the user's own OMEMO devices, whichever the contact.
+    """
+    from bridge.cli.devices import read_fingerprint
+    from bridge.cli.trust import decide_device, verify
+
+    if device is not None or read_fingerprint(sas) is not None:
+        decide_device(config, account, contact, "verify", device=device, shown_there=sas)
+        return
     verify(config, account, contact, network=network, shown_there=sas, weak_string=weak_string)
 
 
@@ -229,12 +240,21 @@ def trust_approve(
 def trust_distrust(
     account: AccountName,
     contact: ContactName,
+    *,
     config: ConfigFile = DEFAULT_CONFIG,
     network: Annotated[str | None, typer.Option(help="The leg's network; the one with a string by default.")] = None,
+    device: Annotated[int | None, typer.Option(help="Distrust this OMEMO device of the user's instead.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The same, by its fingerprint.")] = None,
 ) -> None:
-    """Take an earlier verification back and end the session. The next one counts as the first, and is not held."""
-    from bridge.cli.trust import distrust
+    """Take an earlier verification back and end the session. The next one counts as the first, and is not held.
 
+    With `--device NUMBER` or `--key FINGERPRINT`: one of the user's own OMEMO devices gets nothing any more.
+    """
+    from bridge.cli.trust import decide_device, distrust
+
+    if device is not None or key is not None:
+        decide_device(config, account, contact, "distrust", device=device, shown_there=key)
+        return
     distrust(config, account, contact, network=network)
 
 
@@ -268,20 +288,58 @@ def matrix_recover(
     recover(config, account, key_file)
 
 
+@matrix_app.command("registration", short_help="Make the registration of an application service.")
+def matrix_registration(
+    config: ConfigFile = DEFAULT_CONFIG,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FILE", help="Where to put it, with its tokens; must not exist.")
+    ] = None,
+) -> None:
+    """Make the registration by which a homeserver's owner lets Lockgate act for users of its own (appservice mode).
+
+    Tokens that are not there yet are made. They are never printed.
+    """
+    from bridge.cli.registration import make_registration
+
+    make_registration(config, write)
+
+
+@matrix_app.command("login", short_help="Log an account in by OAuth 2.0.")
+def matrix_login(
+    account: AccountName,
+    config: ConfigFile = DEFAULT_CONFIG,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="ID", help="Be this device; by default the one of before.")
+    ] = None,
+) -> None:
+    """Log an account in where the homeserver leaves logins to an OAuth 2.0 server: you agree in a browser.
+
+    The tokens go into the account's session_file. Works whether the gateway is running or not.
+    """
+    from bridge.cli.login import login
+
+    if device is not None and not DEVICE_ID.fullmatch(device):
+        raise typer.BadParameter("a device ID has 1 to 255 letters, digits and “-._~”")
+    login(config, account, device=device)
+
+
 @matrix_app.command("verify", short_help="Verify a contact by comparing emoji.")
 def matrix_verify(
     account: AccountName,
     contact: ContactName,
     config: ConfigFile = DEFAULT_CONFIG,
     to_device: Annotated[bool, typer.Option("--to-device", help="Ask the contact's devices, not in the room.")] = False,
+    code: Annotated[bool, typer.Option("--qr", help="Show a QR code that the contact scans, no emoji.")] = False,
 ) -> None:
     """Verify a contact who sits before a Matrix client: both see seven emoji, and compare them by voice or in person.
+
+    With `--qr` the contact scans a code from this terminal. It is for contacts who stand beside it.
 
     Asks the contact, or accepts what they asked for. Afterwards their identity is verified, and ours in their client.
     """
     from bridge.cli.verifying import verify
 
-    verify(config, account, contact, to_device=to_device)
+    verify(config, account, contact, to_device=to_device, code=code)
 
 
 def main() -> None:

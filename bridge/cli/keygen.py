@@ -1,4 +1,4 @@
-"""Making a sealing key."""
+"""Making a sealing key, and other private files."""
 
 import base64
 import os
@@ -11,15 +11,20 @@ from bridge.errors import OperatorError, Problem, WorldError
 
 def make_key(file: Path) -> None:
     """Write 32 random octets in base64 to a new file of mode 0600. Never overwrites."""
-    trouble: OperatorError | WorldError
     text = base64.b64encode(secrets.token_bytes(SEALING_KEY_SIZE)) + b"\n"
+    remedy = "A key that is lost takes the stored state with it. Choose another name, or move the file away."
+    private_file(file, text, remedy)
+
+
+def private_file(file: Path, text: bytes, if_there: str) -> None:
+    """Write a new file of mode 0600. Never overwrites; `if_there`: what to do then."""
+    trouble: OperatorError | WorldError
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         _write(descriptor, text, file)
         _make_durable(file.absolute().parent)
     except FileExistsError:
-        remedy = "A key that is lost takes the stored state with it. Choose another name, or move the file away."
-        trouble = OperatorError(Problem("exists", str(file), "the file exists and is left as it is", remedy))
+        trouble = OperatorError(Problem("exists", str(file), "the file exists and is left as it is", if_there))
     except FileNotFoundError:
         remedy = f"Make it: mkdir -m 700 {file.parent}"
         trouble = OperatorError(Problem("no-folder", str(file.parent), "there is no such folder", remedy))

@@ -54,6 +54,13 @@ _REFUSALS: Final = {
 }
 
 
+_BACKUPS = {
+    "foreign": "The account has a key backup that the gateway cannot read: lockgate matrix recover joins it.",
+    "no-storage-key": "The account has no key backup: lockgate matrix recover lets the gateway make one.",
+    "switched-off": "The account's key backup was switched off by another client.",
+}
+
+
 def show_identity(config: Path, account: str, *, as_json: bool) -> None:
     """How the account's own identity stands."""
     told = _identity(_loaded(config, account), account)
@@ -66,6 +73,9 @@ def show_identity(config: Path, account: str, *, as_json: bool) -> None:
     output.line(f"The account's identity: {said.found}.")
     if said.remedy:
         output.line(said.remedy)
+    backup = _BACKUPS.get(str(told.get("backup")))
+    if backup:
+        output.line(backup)
 
 
 def show_recovery_key(config: Path, account: str) -> None:

@@ -26,14 +26,19 @@ STYLES = {
     "verified": "green",
     "ours": "green",
     "elsewhere": "yellow",
+    "foreign": "yellow",
+    "no-storage-key": "yellow",
     "invited": "yellow",
     "changed": "bold red",
+    "distrusted": "red",
+    "undecided": "yellow",
+    "blind": "yellow",
     "gone": "bold red",
     "replaced": "bold red",
     "identity-changed": "bold red",
 }
-PEER = ("account", "contact", "network", "identity", "key", "served", "withheld", "rotated")
-OWN = ("account", "network", "state", "key", "recovery_key", "problem", "recovered")
+PEER = ("account", "contact", "network", "identity", "key", "served", "withheld", "rotated", "proof")
+OWN = ("account", "network", "state", "key", "recovery_key", "backup", "problem", "recovered")
 LEG = ("account", "contact", "network", "assurance", "state", "verified", "sas", "peer", "waiting", "string")
 
 
@@ -62,7 +67,7 @@ def with_kinds(legs: object) -> list[dict[str, object]]:
     """The legs, each with the kind of its string: `bound`, `weak`; none where there is no string."""
     found = [leg for leg in legs if isinstance(leg, dict)] if isinstance(legs, list) else []
     kinds = {False: "bound", True: "weak"}
-    return [{**leg, "string": kinds[is_weak(leg)] if leg.get("sas") else None} for leg in found]
+    return [{**leg, "string": kinds[is_weak(leg)] if leg.get("sas") else None, "proof": proof(leg)} for leg in found]
 
 
 def grouped(key: object) -> str:
@@ -80,9 +85,34 @@ def peers(legs: object) -> list[dict[str, object]]:
 def _peer(leg: Mapping[str, object], told: Mapping[str, object]) -> dict[str, object]:
     where = {name: leg.get(name) for name in ("account", "contact", "network")}
     devices = {name: _joined(told.get(name)) for name in ("served", "withheld")}
-    rotated = told.get("rotated_ms")
-    at = datetime.fromtimestamp(rotated // 1000, UTC).isoformat() if isinstance(rotated, int) and rotated else None
-    return {**where, "identity": told.get("state"), "key": grouped(told.get("key")), **devices, "rotated": at}
+    at = _time(told.get("rotated_ms"))
+    identity = {"identity": told.get("state"), "key": grouped(told.get("key")), **devices, "rotated": at}
+    return {**where, **identity, "proof": proof(leg)}
+
+
+def proof(leg: Mapping[str, object]) -> str | None:
+    """Why a leg is believed, by whom and since when; None where nothing of that is known."""
+    told = leg.get("proof")
+    if not isinstance(told, dict):
+        return None
+    how, by, at = _HOW.get(str(told.get("how")), cell(told.get("how"))), told.get("by"), _time(told.get("at_ms"))
+    return " ".join(filter(None, (how, f"by the {by}" if by in _WHO else "", at)))
+
+
+_WHO = ("operator", "user")
+_HOW = {
+    "emoji": "emoji compared",
+    "numbers": "numbers compared",
+    "code": "code scanned",
+    "key": "key compared",
+    "string": "string compared",
+    "approved": "approved",
+    "first-use": "first use",
+}
+
+
+def _time(ms: object) -> str | None:
+    return datetime.fromtimestamp(ms // 1000, UTC).isoformat() if isinstance(ms, int) and ms else None
 
 
 def _joined(ids: object) -> str:

@@ -12,7 +12,7 @@ from bridge.errors import OperatorError, Problem, WorldError
 from bridge.ledger.errors import LedgerError
 from bridge.ledger.model import Parked, TraceRow
 from bridge.ledger.sqlite import Inspector
-from bridge.wire.control import MAX_RELEASED
+from bridge.wire.gateway_control import MAX_RELEASED
 
 MOST_STAGES = 8
 """Stages that one message can reach."""

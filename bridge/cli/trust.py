@@ -5,14 +5,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bridge.cli import output
+from bridge.cli import devices, output
 from bridge.cli.admin import ask
 from bridge.cli.status import PEER, STYLES, grouped, is_weak, peers, rows, with_kinds
 from bridge.config.load import load_config
 from bridge.config.models import Config
+from bridge.config.networks import NEAR_NETWORK
 from bridge.errors import OperatorError, Problem, WorldError
+from bridge.wire.values import GATEWAY_CONTACT
 
-SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer", "string")
+SHOWN = ("account", "contact", "network", "state", "sas", "verified", "peer", "string", "proof")
 WEAK = (
     "This string is of the old kind: somebody in between can make it the same at both ends within seconds. That it"
     " matches proves little."
@@ -36,8 +38,12 @@ _REFUSALS = {
     ),
     "nothing-to-approve": ("the contact's identity is the one that is known", "See: lockgate trust show"),
     "unknown-decision": ("there is nothing like that to decide on this leg", "See: lockgate trust show"),
+    "unknown-key": ("no device of the user has shown that key", "See: lockgate trust show"),
     "no-answer": ("the enclave does not answer", "See: lockgate status"),
 }
+
+
+_POSING = "Somebody may be posing as the user. Do not verify the device; ask them which devices they have."
 
 
 def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
@@ -56,6 +62,23 @@ def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
     if identities := peers(legs):
         output.line()
         output.table([name.upper() for name in PEER], rows(identities, PEER), STYLES)
+    devices.show(legs, STYLES, rows)
+
+
+def decide_device(
+    config: Path, account: str, contact: str, decision: str, *, device: int | None, shown_there: str | None
+) -> None:
+    """`verify` or `distrust` one of the user's OMEMO devices: the one of that number, or with that key."""
+    loaded = load_config(config)
+    leg, legs = _leg(loaded, account, contact, NEAR_NETWORK), _legs(loaded)
+    key = devices.chosen_key(legs, account, device, shown_there)
+    if decision == "verify" and shown_there is None:
+        shown = f"Lockgate was shown:  {devices.fingerprint(key)}"
+        if not _confirmed(shown, "Does the user's client show the same for its own device?"):
+            raise WorldError(_problem("different", leg, "the keys differ, or were not confirmed", _POSING))
+    _decide(loaded, leg, decision, device_key=key)
+    done = "is verified" if decision == "verify" else "is not trusted any more"
+    output.line(f"The device of {account} with the key {devices.fingerprint(key)} {done}.")
 
 
 def verify(
@@ -146,9 +169,11 @@ def _confirmed(shown: str, question: str) -> bool:
     return reply.strip().lower() in {"y", "yes"}
 
 
-def _decide(config: Config, leg: dict[str, Any], decision: str) -> None:
+def _decide(config: Config, leg: dict[str, Any], decision: str, *, device_key: str | None = None) -> None:
     order = {"op": "trust", "decision": decision, **{name: leg[name] for name in ("account", "contact", "network")}}
-    if decision != "distrust":
+    if device_key is not None:
+        order |= {"device_key": device_key}
+    elif decision != "distrust":
         compared = leg.get("identity")
         order |= {"key": compared["key"]} if isinstance(compared, dict) else {"sas": leg["sas"]}
     code = str(ask(config.admin_socket, order).get("code", "no-reply"))
@@ -166,7 +191,7 @@ def _leg(config: Config, account: str, contact: str, network: str | None, *, cha
     """The leg meant: the named network's, else the one that has a string (or an identity), else the near one."""
     _require_account(config, account)
     contacts = config.accounts[account].contacts
-    if contact not in contacts:
+    if contact not in contacts and contact != GATEWAY_CONTACT:
         raise unknown("contact", contact, sorted(contacts))
     legs = [leg for leg in _legs(config) if (leg.get("account"), leg.get("contact")) == (account, contact)]
     networks = [str(leg.get("network")) for leg in legs]

@@ -1,4 +1,4 @@
-"""`lockgate matrix verify`: the operator compares emoji with a contact who sits before a Matrix client."""
+"""`lockgate matrix verify`: the operator compares emoji with a contact before a Matrix client, or shows a code."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ from typing import Any, Final
 from adapters.matrix.sentences import EMOJI
 from bridge.cli import output
 from bridge.cli.admin import ask
+from bridge.cli.codes import STYLE, drawn
 from bridge.cli.trust import unknown
 from bridge.config.load import load_config
 from bridge.config.models import Config
@@ -26,7 +27,7 @@ _TOLD: Final = {
     "confirmed": "Waiting for {contact} to say that the emoji match.",
 }
 _REFUSALS: Final = {
-    "under-way": ("a verification is under way already", "Take part in it: leave --to-device out."),
+    "under-way": ("a verification is under way already", "Take part in it: leave --to-device and --qr out."),
     "identity-not-ready": ("the account's own identity is not known to others yet", "See: lockgate matrix identity"),
     "devices-unknown": ("the contact's devices are not known yet", "Wait a moment, then try again."),
     "not-cross-signed": (
@@ -54,15 +55,23 @@ _CANCELLED: Final = {
 Reader = Callable[[str], str]
 
 
-def verify(config: Path, account: str, contact: str, *, to_device: bool, read: Reader = input) -> None:
-    """Begin a verification, or join the one that the contact asked for, and go through it to its end."""
+def verify(
+    config: Path, account: str, contact: str, *, to_device: bool, code: bool = False, read: Reader = input
+) -> None:
+    """Begin a verification, or join the one that the contact asked for, and go through it to its end.
+
+    `code`: by a code that the contact scans, if their client can.
+    """
+    if code and to_device:
+        found = "--qr and --to-device do not go together"
+        raise OperatorError(Problem("two-ways", "", found, "A code is asked for in the conversation."))
     loaded = _loaded(config, account, contact)
     if not sys.stdin.isatty():
         remedy = "Run it where you can answer while you talk to the contact."
         raise OperatorError(Problem("no-terminal", "", "there is no terminal to ask on", remedy))
     talk = _Talk(loaded, account, contact, read)
     try:
-        talk.begin(to_device=to_device)
+        talk.begin("begin-code" if code else "begin-to-device" if to_device else "begin")
         talk.until_over()
     except KeyboardInterrupt:
         talk.act("cancel")
@@ -78,18 +87,19 @@ class _Talk:
         self._contact = contact
         self._read = read
         self._told: str | None = None
+        self._drawn = False
 
     def act(self, action: str, compared: str | None = None) -> dict[str, Any]:
         order: dict[str, object] = {"op": "verify", "account": self._account, "contact": self._contact}
         return ask(self._config.admin_socket, {**order, "action": action, "compared": compared})
 
-    def begin(self, *, to_device: bool) -> None:
+    def begin(self, action: str) -> None:
         until = time.monotonic() + _READY_WITHIN_S
-        reply = self.act("begin-to-device" if to_device else "begin")
+        reply = self.act(action)
         while reply.get("code") in _SOON and time.monotonic() < until:
             time.sleep(_ASK_EVERY_S)
-            reply = self.act("begin-to-device" if to_device else "begin")
-        if reply.get("code") != "ok" and (reply.get("code") != "under-way" or to_device):
+            reply = self.act(action)
+        if reply.get("code") != "ok" and (reply.get("code") != "under-way" or action != "begin"):
             raise self._problem(_REFUSALS, str(reply.get("code")))
 
     def until_over(self) -> None:
@@ -107,7 +117,10 @@ class _Talk:
                 raise self._problem(_CANCELLED, str(told.get("cancelled")))
             if state == "comparing":
                 self._compare(told)
+            elif state == "scanned":
+                self._scanned(told)
             else:
+                self._draw(told.get("scan"))
                 self._tell(state)
                 time.sleep(_ASK_EVERY_S)
         raise self._problem(_CANCELLED, "timeout")
@@ -120,6 +133,24 @@ class _Talk:
         word = reply.strip().lower()
         if word in ("y", "yes", "n", "no"):
             code = str(self.act("match" if word[0] == "y" else "differ", decimal).get("code"))
+            if code != "ok":
+                raise self._problem(_REFUSALS, code)
+
+    def _draw(self, scan: object) -> None:
+        """Show the code to scan, once."""
+        if not isinstance(scan, str) or self._drawn:
+            return
+        self._drawn = True
+        for line in drawn(bytes.fromhex(scan)):
+            output.line(line, STYLE)
+        output.line(f"{self._contact} scans this code with their client.", "bold")
+        self._told = "prepared"
+
+    def _scanned(self, told: dict[str, Any]) -> None:
+        question = f"{self._contact}'s client has scanned the code. Do you see it say so, on their own device? [y/n] "
+        word = self._read(question).strip().lower()
+        if word in ("y", "yes", "n", "no"):
+            code = str(self.act("match" if word[0] == "y" else "differ", str(told.get("mark"))).get("code"))
             if code != "ok":
                 raise self._problem(_REFUSALS, code)
 

@@ -33,7 +33,7 @@ SHORT = ("three_message", "one_shot")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-def _words(what: str, choices: Sequence[str]) -> Callable[[object], tuple[str, ...]]:
+def words_of(what: str, choices: Sequence[str]) -> Callable[[object], tuple[str, ...]]:
     """A list of different words of `choices`, in the operator's order; numbers count as words."""
 
     def checked(value: object) -> tuple[str, ...]:
@@ -72,11 +72,11 @@ def _fingerprints(value: object) -> tuple[str, ...]:
     return plain
 
 
-Groups = Annotated[tuple[str, ...], BeforeValidator(_words("groups", GROUPS))]
-Ciphers = Annotated[tuple[str, ...], BeforeValidator(_words("ciphers", CIPHERS))]
-Hashes = Annotated[tuple[str, ...], BeforeValidator(_words("hashes", HASHES))]
-Stanzas = Annotated[tuple[str, ...], BeforeValidator(_words("kinds of stanzas", STANZAS))]
-PublicKeys = Annotated[tuple[str, ...], BeforeValidator(_words("kinds of public keys", PUBLIC_KEYS))]
+Groups = Annotated[tuple[str, ...], BeforeValidator(words_of("groups", GROUPS))]
+Ciphers = Annotated[tuple[str, ...], BeforeValidator(words_of("ciphers", CIPHERS))]
+Hashes = Annotated[tuple[str, ...], BeforeValidator(words_of("hashes", HASHES))]
+Stanzas = Annotated[tuple[str, ...], BeforeValidator(words_of("kinds of stanzas", STANZAS))]
+PublicKeys = Annotated[tuple[str, ...], BeforeValidator(words_of("kinds of public keys", PUBLIC_KEYS))]
 Fingerprints = Annotated[tuple[str, ...], BeforeValidator(_fingerprints)]
 
 

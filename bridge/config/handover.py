@@ -7,25 +7,17 @@ Neither gets what belongs to the other.
 from collections.abc import Iterable, Iterator, Mapping
 
 from adapters.registry import BUILTIN, ENTRY, Halves
+from bridge.config.content import Content, content_options
 from bridge.config.esession import ESession, options
 from bridge.config.load import Loaded
-from bridge.config.models import Account, Config, Contact
+from bridge.config.models import Account, Config, Contact, Matrix
 from bridge.config.networks import NEAR_NETWORK
+from bridge.config.omemo import Omemo, omemo_options
 from bridge.config.secrets import Secrets
 from bridge.config.wording import Path as Place
-from bridge.wire.control import (
-    MAX_ACCOUNTS,
-    AccountMap,
-    AccountRouteMap,
-    ContactMap,
-    EnclaveConfigure,
-    FarAddress,
-    GatewayServe,
-    NetworkSettings,
-    Option,
-    RouteMap,
-    Setting,
-)
+from bridge.wire.control import MAX_ACCOUNTS, AccountMap, ContactMap, EnclaveConfigure, FarAddress, Option
+from bridge.wire.gateway_control import AccountRouteMap, GatewayServe, NetworkSettings, RouteMap, Setting
+from bridge.wire.values import CONTROL, GATEWAY_CONTACT
 
 Slots = Mapping[str, int]
 
@@ -54,8 +46,12 @@ def account_maps(config: Config, slots: Slots, secrets: Secrets) -> tuple[Accoun
             near_network=NEAR_NETWORK,
             near_address=account.xmpp,
             far_addresses=_far_addresses(account),
-            contacts=tuple(_contact_maps(config, name, secrets)),
-            options=_options(account.esession, ("accounts", name), secrets),
+            contacts=(*_contact_maps(config, name, secrets), _gateway_itself(config)),
+            options=(
+                *_options(account.esession, ("accounts", name), secrets),
+                *_passing(account.content),
+                *_omemo(account.omemo),
+            ),
         )
         for name, account in config.accounts.items()
     )
@@ -68,7 +64,7 @@ def route_maps(config: Config, secrets: Secrets) -> tuple[AccountRouteMap, ...]:
             account=name,
             near_address=account.xmpp,
             far_addresses=_far_addresses(account),
-            contacts=tuple(_routes(config, account)),
+            contacts=(*_routes(config, account), _route_to_itself(config)),
             credentials=tuple(_settings(network, given) for network, given in secrets.accounts[name].items()),
         )
         for name, account in config.accounts.items()
@@ -123,8 +119,33 @@ def _contact_maps(config: Config, owner: str, secrets: Secrets) -> Iterator[Cont
             address=contact.address,
             alias=alias(config, name),
             require=contact.require,
-            options=(*_trust(contact), *_options(contact.esession, ("accounts", owner, "contacts", name), secrets)),
+            options=(
+                *_trust(contact),
+                *_options(contact.esession, ("accounts", owner, "contacts", name), secrets),
+                *_passing(contact.content),
+                *_omemo(contact.omemo),
+            ),
         )
+
+
+def _gateway_itself(config: Config) -> ContactMap:
+    """The contact that is the gateway itself, under the component's own address (docs/decisions/0144)."""
+    jid = config.xmpp.component.jid
+    return ContactMap(id=GATEWAY_CONTACT, network=CONTROL, address=jid, alias=jid, require="end-to-end")
+
+
+def _route_to_itself(config: Config) -> RouteMap:
+    jid = config.xmpp.component.jid
+    return RouteMap(contact=GATEWAY_CONTACT, network=CONTROL, address=jid, alias=jid)
+
+
+def _passing(settings: Content | None) -> tuple[Option, ...]:
+    """What may pass beside text: the enclave's to decide."""
+    return tuple(Option(name=name, value=value) for name, value in content_options(settings).items())
+
+
+def _omemo(settings: Omemo | None) -> tuple[Option, ...]:
+    return tuple(Option(name=name, value=value) for name, value in omemo_options(settings).items())
 
 
 def _trust(contact: Contact) -> tuple[Option, ...]:
@@ -145,16 +166,48 @@ def _network_settings(config: Config, secrets: Secrets) -> Iterator[NetworkSetti
     component = config.xmpp.component
     yield _settings(
         NEAR_NETWORK,
-        {"jid": component.jid, "host": component.host, "port": str(component.port), "secret": secrets.component},
+        {
+            **{"jid": component.jid, "host": component.host, "port": str(component.port), "secret": secrets.component},
+            **_spool(config, NEAR_NETWORK),
+            "file_hosts": " ".join(config.files.allow_hosts),
+        },
     )
     if config.matrix is not None:
-        yield _settings("matrix", {"homeserver": config.matrix.homeserver})
+        yield _settings(
+            "matrix",
+            {
+                "homeserver": config.matrix.homeserver,
+                **_spool(config, "matrix"),
+                **_history(config.matrix),
+                **_appservice(config.matrix, secrets),
+            },
+        )
     if "loopback" in config.networks():
         yield _settings("loopback", {})
     for network in config.networks():
         if (adapter := config.adapters.get(network)) is not None:
             entry = {ENTRY: adapter.outside}
             yield _settings(network, {**adapter.settings, **secrets.adapters[network], **entry})
+
+
+def _history(matrix: Matrix) -> dict[str, str]:
+    """How much of what was missed is fetched, as far as it is written."""
+    bounds = {"history_days": matrix.history.days, "history_messages": matrix.history.messages}
+    return {name: str(value) for name, value in bounds.items() if value is not None}
+
+
+def _spool(config: Config, network: str) -> dict[str, str]:
+    """Where files on their way are kept: a folder of the network's own, beside the ledger."""
+    return {"spool": str(config.storage.path.with_suffix(".files") / network)}
+
+
+def _appservice(matrix: Matrix, secrets: Secrets) -> dict[str, str]:
+    """The application service, for the gateway: where it listens, and its tokens."""
+    if matrix.appservice is None:
+        return {}
+    address, port = matrix.appservice.address
+    where = {"appservice_host": address, "appservice_port": port}
+    return {"appservice_id": matrix.appservice.id, **where, **secrets.appservice}
 
 
 def _settings(network: str, values: Mapping[str, str]) -> NetworkSettings:

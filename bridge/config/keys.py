@@ -43,6 +43,36 @@ _ESESSION: Mapping[str, Key] = MappingProxyType(
 )
 
 
+_CONTENT: Mapping[str, Key] = MappingProxyType(
+    {
+        "": Key("what may pass beside text", "content: {reactions: true, files: 100 MiB}"),
+        ".reactions": Key("whether reactions pass unencrypted", "reactions: true"),
+        ".retractions": Key("whether messages may be taken back", "retractions: true"),
+        ".receipts": Key("whether either side is told what the other has read", "receipts: false"),
+        ".typing": Key("whether the contact's network is told that the user writes", "typing: true"),
+        ".presence": Key("whether the contact's network is told that the user is there", "presence: true"),
+        ".profile": Key("whether the contact's public name and picture are shown", "profile: false"),
+        ".files": Key("the size of the largest file", "files: 100 MiB"),
+    }
+)
+
+
+def _content(parent: str) -> dict[str, Key]:
+    return {f"{parent}.content{name}": key for name, key in _CONTENT.items()}
+
+
+_OMEMO = {
+    "": Key("OMEMO with the user's clients", "omemo: {use: on}"),
+    ".use": Key("whether contacts are OMEMO devices", "use: on"),
+    ".trust": Key("which of the user's devices are believed", "trust: blind-until-verified"),
+    ".protocols": Key("which encryption is used first", "protocols: [esession, omemo:2, axolotl]"),
+}
+
+
+def _omemo(parent: str) -> dict[str, Key]:
+    return {f"{parent}.omemo{name}": key for name, key in _OMEMO.items()}
+
+
 def _esession(parent: str) -> dict[str, Key]:
     return {f"{parent}.esession{name}": key for name, key in _ESESSION.items()}
 
@@ -59,6 +89,18 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "xmpp.component.secret_file": Key("file with the component's secret", "secret_file: secrets/component"),
         "matrix": Key("the Matrix side", "matrix: {homeserver: https://matrix.example.org}"),
         "matrix.homeserver": Key("base URL of the users' homeserver", "homeserver: https://matrix.example.org"),
+        "matrix.history": Key("how much of what was missed is fetched", "history: {days: 30, messages: 20000}"),
+        "matrix.history.days": Key("the age of the oldest message that is fetched", "days: 30"),
+        "matrix.history.messages": Key("how many messages of one room are fetched", "messages: 20000"),
+        "matrix.appservice": Key("Lockgate as an application service", "appservice: {users: …, as_token_file: …}"),
+        "matrix.appservice.id": Key("what it is called in its registration", "id: lockgate"),
+        "matrix.appservice.users": Key("the users that are its own", 'users: "@xmpp_*:example.org"'),
+        "matrix.appservice.listen": Key("address and port where it listens", "listen: 127.0.0.1:29333"),
+        "matrix.appservice.url": Key("where the homeserver reaches it", "url: http://127.0.0.1:29333"),
+        "matrix.appservice.as_token_file": Key("file with its token", "as_token_file: secrets/appservice-as"),
+        "matrix.appservice.hs_token_file": Key(
+            "file with the homeserver's token", "hs_token_file: secrets/appservice-hs"
+        ),
         "adapters": Key("adapters of other packages, by their networks' names", "adapters: {carrier: {…}}"),
         "adapters.*": Key("one adapter", "carrier: {outside: …, inside: …, assurance: end-to-end}"),
         "adapters.*.outside": Key("the class of its outside half", "outside: lockgate_carrier.outside:CarrierOutside"),
@@ -75,6 +117,8 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "accounts.*.matrix.user": Key("the user's Matrix ID", 'user: "@alice:example.org"'),
         "accounts.*.matrix.password_file": Key("file with their password", "password_file: secrets/alice-matrix"),
         "accounts.*.matrix.token_file": Key("file with an access token, instead", "token_file: secrets/alice-token"),
+        "accounts.*.matrix.session_file": Key("file for a login in the browser", "session_file: secrets/alice-session"),
+        "accounts.*.matrix.appservice": Key("whether the user is the application service's", "appservice: true"),
         "accounts.*.matrix.device": Key("the token's device ID", "device: ABCDEFGHIJ"),
         "accounts.*.loopback": Key("an address on the built-in test network", "loopback: {user: alice}"),
         "accounts.*.loopback.user": Key("the user's address there", "user: alice"),
@@ -91,6 +135,10 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "accounts.*.contacts.*.trust": Key("which of a Matrix contact's devices are trusted", "trust: cross-signed"),
         **_esession("accounts.*"),
         **_esession("accounts.*.contacts.*"),
+        **_content("accounts.*"),
+        **_content("accounts.*.contacts.*"),
+        **_omemo("accounts.*"),
+        **_omemo("accounts.*.contacts.*"),
         "sealing": Key("how the enclave's state is sealed", "sealing: {key_file: secrets/sealing}"),
         "sealing.key_file": Key("file with the sealing key", "key_file: secrets/sealing"),
         "storage": Key("the ledger", 'storage: {url: "sqlite:///var/lib/lockgate/ledger.db"}'),
@@ -98,6 +146,8 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "state_dir": Key("folder of the admin socket", "state_dir: /run/lockgate"),
         "enclave": Key("the enclave process", "enclave: {lockdown: enforce}"),
         "enclave.lockdown": Key("whether it starts without full lockdown", "lockdown: enforce"),
+        "files": Key("how files are fetched", "files: {allow_hosts: [files.example.org]}"),
+        "files.allow_hosts": Key("hosts to fetch from that are not public ones", "allow_hosts: [files.example.org]"),
         "log": Key("the log", "log: {level: info, format: console}"),
         "log.level": Key("the least important event that is logged", "level: info"),
         "log.format": Key("lines for people or JSON", "format: console"),

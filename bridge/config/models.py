@@ -8,17 +8,21 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo
 
+from bridge.config.appservice import Appservice
 from bridge.config.base import Closed, ConfigPath, folder_of, mistake
+from bridge.config.content import Content
+from bridge.config.endpoints import Host, Port
 from bridge.config.esession import ESession
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
 from bridge.config.mxid import user_id
 from bridge.config.networks import AssuranceName, TrustName, inside_half, outside_half, printable
+from bridge.config.omemo import Omemo
 from bridge.config.paths import is_encodable
 from bridge.config.wording import shown
+from bridge.urls import split_url
 from bridge.wire.control import MAX_ACCOUNTS
 
 ADMIN_SOCKET = "admin.sock"
@@ -37,27 +41,8 @@ def _address(normal: Callable[[str], str], called: str, example: str, code: str 
     return checked
 
 
-def _host(text: str) -> str:
-    reason: NotAnAddress
-    try:
-        return domainpart(text)
-    except NotAnAddress as error:
-        reason = error
-    remedy = "Write a host name or an IP address alone, for example 127.0.0.1; the port has a key of its own."
-    raise mistake("host", f"{{shown}} is not a host: it {reason.reason}", remedy)
-
-
-def _split(text: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(text)
-        parts.port  # noqa: B018 - raises for a port that is none
-    except ValueError:
-        return None
-    return parts
-
-
 def _homeserver(text: str) -> str:
-    parts = _split(text)
+    parts = split_url(text)
     remedy = "Write the homeserver's base URL, for example https://matrix.example.org."
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise mistake("url", "{shown} is not an http or https URL", remedy)
@@ -100,7 +85,6 @@ OutsideHalf = Annotated[
 InsideHalf = Annotated[
     str, AfterValidator(_address(inside_half, "an inside half", "lockgate_carrier.inside:CarrierInside", "half"))
 ]
-Port = Annotated[int, Field(ge=1, le=65535)]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 """Name of an account or contact; a contact's is the localpart of its JID (bridge.wire.values.ContactId)."""
 NetworkName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
@@ -113,7 +97,7 @@ class Component(Closed):
     """The external component's connection to the user's XMPP server (XEP-0114)."""
 
     jid: ComponentJid
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 5347
     secret_file: ConfigPath
 
@@ -124,10 +108,19 @@ class Xmpp(Closed):
     component: Component
 
 
+class History(Closed):
+    """How much of what was missed is fetched: messages no older than this, and no more for one room at a time."""
+
+    days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    messages: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
 class Matrix(Closed):
     """The Matrix network: the homeserver of the accounts' users."""
 
     homeserver: Annotated[str, AfterValidator(_homeserver)]
+    appservice: Appservice | None = None
+    history: History = History()
 
 
 class Adapter(Closed):
@@ -146,6 +139,8 @@ class MatrixLogin(Closed):
     user: MatrixUser
     password_file: ConfigPath | None = None
     token_file: ConfigPath | None = None
+    session_file: ConfigPath | None = None
+    appservice: bool = False
     device: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~:+/=-]{1,255}$")] | None = None
 
 
@@ -170,6 +165,8 @@ class Contact(Closed):
     network: str | None = None
     trust: TrustName | None = None
     esession: ESession | None = None
+    content: Content | None = None
+    omemo: Omemo | None = None
 
 
 class Account(Closed):
@@ -181,6 +178,8 @@ class Account(Closed):
     networks: dict[str, FarLogin] = Field(default_factory=dict)
     contacts: dict[Label, Contact] = Field(default_factory=dict)
     esession: ESession | None = None
+    content: Content | None = None
+    omemo: Omemo | None = None
 
     def far_addresses(self) -> dict[str, str]:
         """The user's own address by far network."""
@@ -223,6 +222,25 @@ class Log(Closed):
     format: Literal["console", "json"] = "console"
 
 
+_FILE_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?")
+
+
+def _file_hosts(value: object) -> tuple[str, ...]:
+    remedy = "Write a list of hosts as they stand in the URLs of files, for example [files.example.org]."
+    if not isinstance(value, list | tuple) or len(value) > 16:
+        raise mistake("not-a-list", "{shown} is not a list of at most 16 hosts", remedy)
+    for entry in value:
+        if not isinstance(entry, str) or _FILE_HOST.fullmatch(entry) is None:
+            raise mistake("host", f"{shown(entry)} is not a host, or host:port", remedy)
+    return tuple(entry.lower() for entry in value)
+
+
+class Files(Closed):
+    """How files are fetched: from public hosts, and from those that are named here."""
+
+    allow_hosts: Annotated[tuple[str, ...], BeforeValidator(_file_hosts)] = ()
+
+
 class Config(Closed):
     """The whole file."""
 
@@ -234,6 +252,7 @@ class Config(Closed):
     storage: Storage
     state_dir: ConfigPath | None = None
     enclave: Enclave = Enclave()
+    files: Files = Files()
     log: Log = Log()
 
     @property

@@ -13,6 +13,7 @@ from typing import Literal
 from bridge.config.jid import NotAnAddress
 from bridge.config.mxid import user_id
 from bridge.import_guard import is_inside
+from bridge.wire.values import CONTROL
 
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
 """Best first."""
@@ -58,7 +59,7 @@ FAR_NETWORKS: Mapping[str, NetworkFacts] = MappingProxyType(
         "loopback": NetworkFacts("none", printable, "a loopback address", "echo"),
     }
 )
-RESERVED = frozenset({NEAR_NETWORK, *FAR_NETWORKS, "enclave", "gateway"})
+RESERVED = frozenset({NEAR_NETWORK, *FAR_NETWORKS, "enclave", "gateway", CONTROL})
 """Names that no other network may have."""
 
 

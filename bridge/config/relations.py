@@ -3,10 +3,13 @@ reported together with mistakes of shape elsewhere; whatever has the wrong shape
 
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from os.path import normpath
 
 from adapters.registry import ENTRY
+from bridge.config.appservice import contradictions as appservice_contradictions
 from bridge.config.esession import contradictions
 from bridge.config.jid import NotAnAddress, bare_jid, domainpart
+from bridge.config.mxid import user_id
 from bridge.config.networks import ASSURANCES, FAR_NETWORKS, RESERVED, NetworkFacts, other_network
 from bridge.config.wording import SECRET_WORDS, Path, clipped, dotted, last_word, nearest, shown
 from bridge.errors import Problem
@@ -86,6 +89,8 @@ class Relations:
         """XMPP users: one account each, and none of the component's own domain."""
         component = _normal(domainpart, _group(_group(self.document.get("xmpp")).get("component")).get("jid"))
         seen: dict[str, str] = {}
+        yield from self._once("user", "the Matrix user", "Put all contacts of one user into one account.")
+        yield from self._once("session_file", "the session file", "Give each account a file of its own.")
         for name, account in _group(self.document.get("accounts")).items():
             path = ("accounts", name, "xmpp")
             jid = _normal(bare_jid, _group(account).get("xmpp"))
@@ -101,6 +106,18 @@ class Relations:
                     "Give the component a domain of its own, for example matrix.example.org for users @example.org."
                 )
                 yield self._problem("component-is-user-domain", path, found, remedy)
+
+    def _once(self, key: str, what: str, remedy: str) -> Iterator[Problem]:
+        """A Matrix user is one person's, and so is their login."""
+        seen: dict[str, str] = {}
+        for name, account in _group(self.document.get("accounts")).items():
+            value = _group(_group(account).get("matrix")).get(key)
+            same = _normal(user_id if key == "user" else normpath, value)
+            if same is not None and same in seen:
+                found = f"{shown(value)} is already {what} of the account “{clipped(seen[same])}”"
+                yield self._problem("duplicate-login", ("accounts", name, "matrix", key), found, remedy)
+            elif same is not None:
+                seen[same] = name
 
     def _account(self, path: Path, account: Group) -> Iterator[Problem]:
         others = account.get("networks", {})
@@ -150,11 +167,15 @@ class Relations:
             found = "the account uses Matrix, but no homeserver is set"
             remedy = "Write at the outermost level: matrix: {homeserver: https://matrix.example.org}"
             yield self._problem("no-homeserver", (*path, "matrix"), found, remedy)
-        ways = ("password_file", "token_file")
+        service = _group(self.document.get("matrix")).get("appservice")
+        for code, key, found, remedy in appservice_contradictions(service, login):
+            yield self._problem(code, (*path, "matrix", key), found, remedy)
+        files = ("password_file", "token_file", "session_file")
+        ways = (*files, *(["appservice"] if login.get("appservice") is not False else []))
         given = [key for key in ways if key in login or (*path, "matrix", key) in self.excused]
         if login and len(given) != 1:
-            found = "there are both password_file and token_file" if given else "there is no way to log in"
-            remedy = "Give one of password_file and token_file."
+            found = f"there are both {' and '.join(given[:2])}" if given else "there is no way to log in"
+            remedy = "Give one of password_file, session_file, token_file and appservice."
             yield self._problem("login", (*path, "matrix"), found, remedy)
         if "device" in login and "token_file" not in login:
             found = "a device ID goes with an access token only"

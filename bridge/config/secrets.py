@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bridge.config.appservice import TOKENS
 from bridge.config.certificates import KINDS, certificate_octets
 from bridge.config.models import Account, Config
 from bridge.config.paths import file_path
@@ -20,10 +21,13 @@ from bridge.errors import Problem
 MAX_SECRET = 4096
 """Octets of a secret's file."""
 SEALING_KEY_SIZE = 32
+MIN_TOKEN = 32
+"""Characters of a token of the application service."""
 MAX_PASSWORD = 1024
 """Characters of a password of sessions; it and what may be in it are `crypto.esession.passwords`'."""
 _NOT_TYPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 SEALING: Place = ("sealing", "key_file")
+APPSERVICE: Place = ("matrix", "appservice")
 Read = dict[Place, str | bytes]
 
 
@@ -36,18 +40,21 @@ class Secrets:
     sealing_key: bytes = field(repr=False)
     """32 octets, for the enclave."""
     accounts: Mapping[str, Mapping[str, Mapping[str, str]]] = field(repr=False)
-    """For the gateway: by account and network, `{"password": ...}` or `{"token": ..., "device": ...}`."""
+    """For the gateway: by account and network, `{"password": ...}`, `{"token": ..., "device": ...}` or
+    `{"session": PATH}`. What is in a session's file is not read here: the gateway itself renews it."""
     adapters: Mapping[str, Mapping[str, str]] = field(repr=False)
     """For the gateway: by network of `adapters`, the settings that are secret."""
     peers: Mapping[Place, Mapping[str, bytes]] = field(repr=False)
     """For the enclave: by the place of an `esession` group, the octets of the files it names, by their keys."""
     files: int
     """How many files with secrets there are."""
+    appservice: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """For the gateway: the tokens of the application service, by their keys in its registration."""
 
 
 def references(document: object, folder: Path) -> dict[Place, "Reference"]:
     """Every secret's file that a document names, also one with mistakes elsewhere."""
-    places: list[Place] = [("xmpp", "component", "secret_file"), SEALING]
+    places: list[Place] = [("xmpp", "component", "secret_file"), SEALING, *((*APPSERVICE, key) for key in TOKENS)]
     for adapter in _below(document, ("adapters",)):
         places += _below(document, (*adapter, "secret_files"))
     for account in _below(document, ("accounts",)):
@@ -110,18 +117,18 @@ def session_password(reference: Reference) -> str:
     return text
 
 
+def appservice_token(reference: Reference) -> str:
+    """A token of the application service: one word that an HTTP header can hold. Raises `BadFile`."""
+    text = _made_by("Make it, and the registration: lockgate matrix registration", reference)
+    if not text.isascii() or " " in text or len(text) < MIN_TOKEN:
+        found = f"{reference.file} does not hold a token of at least {MIN_TOKEN} letters and digits"
+        raise BadFile("secret-malformed", found, "Remove it, then make another: lockgate matrix registration")
+    return text
+
+
 def sealing_key(reference: Reference) -> bytes:
     """The 32 octets of a sealing key's file, which holds them in base64. Raises `BadFile`."""
-    trouble: BadFile | None = None
-    text = ""
-    try:
-        text = secret_text(reference)
-    except BadFile as error:
-        if error.code != "secret-missing":
-            raise
-        trouble = error
-    if trouble is not None:
-        raise BadFile(trouble.code, trouble.found, f"Make a sealing key: lockgate keygen {reference.name or 'FILE'}")
+    text = _made_by(f"Make a sealing key: lockgate keygen {reference.name or 'FILE'}", reference)
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -130,6 +137,18 @@ def sealing_key(reference: Reference) -> bytes:
         remedy = "Restore the right file from a copy; for a new gateway make another one: lockgate keygen FILE"
         raise BadFile("sealing-key", f"{reference.file} does not hold a sealing key", remedy)
     return key
+
+
+def _made_by(remedy: str, reference: Reference) -> str:
+    """The text of a secret that a command of ours makes: where there is none, that is the remedy. Raises `BadFile`."""
+    missing: BadFile
+    try:
+        return secret_text(reference)
+    except BadFile as error:
+        if error.code != "secret-missing":
+            raise
+        missing = error
+    raise BadFile(missing.code, missing.found, remedy)
 
 
 def _octets(reference: Reference) -> bytes:
@@ -179,6 +198,8 @@ def read_secrets(found: Mapping[Place, Reference], line_of: Callable[[Place], in
 def _content(place: Place, reference: Reference) -> str | bytes:
     if place == SEALING:
         return sealing_key(reference)
+    if place[:-1] == APPSERVICE:
+        return appservice_token(reference)
     if _is_certificate(place):
         return certificate_octets(reference, str(place[-1]))
     return session_password(reference) if place[-2] == "esession" else secret_text(reference)
@@ -199,7 +220,12 @@ def gathered(config: Config, read: Read) -> Secrets:
         for name, adapter in config.adapters.items()
     }
     files = sum(not _is_certificate(place) for place in read)
-    return Secrets(component, sealing, accounts, adapters, _peers(read), files)
+    return Secrets(component, sealing, accounts, adapters, _peers(read), files, _appservice(read))
+
+
+def _appservice(read: Read) -> dict[str, str]:
+    """The tokens of the application service, empty when there is none."""
+    return {key.removesuffix("_file"): str(read[*APPSERVICE, key]) for key in TOKENS if (*APPSERVICE, key) in read}
 
 
 def _peers(read: Read) -> dict[Place, dict[str, bytes]]:
@@ -223,7 +249,11 @@ def _credentials(name: str, account: Account, read: Read) -> Iterator[tuple[str,
     password = read.get(("accounts", name, "matrix", "password_file"))
     token = read.get(("accounts", name, "matrix", "token_file"))
     device = {"device": account.matrix.device} if account.matrix.device else {}
-    if isinstance(password, str):
+    if account.matrix.appservice:
+        yield "matrix", {"as_token": _appservice(read)["as_token"]}
+    elif account.matrix.session_file is not None:
+        yield "matrix", {"session": str(account.matrix.session_file)}
+    elif isinstance(password, str):
         yield "matrix", {"password": password}
     elif isinstance(token, str):
         yield "matrix", {"token": token, **device}

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 from bridge.config.models import Config, MatrixLogin
+from bridge.probe.ghost import probe_ghost
 from bridge.probe.hop import Hop, failed, ok, skipped, warning
 from bridge.probe.http import Answer, Homeserver, Unreachable
+from bridge.probe.session import probe_session
 
 SERVER, CLOCK, LIMITS = "homeserver", "clock", "homeserver limits"
 MAX_SKEW_S = 60
@@ -44,6 +47,12 @@ async def probe_login(server: Homeserver, name: str, login: MatrixLogin, given: 
     hop = f"login {name}"
     token: str | None = given.get("token")
     try:
+        if "as_token" in given:
+            finding = await probe_ghost(server, hop, login, given["as_token"])
+            return [finding, await _limits(server, given["as_token"])] if finding.state == "ok" else [finding]
+        if "session" in given:
+            found = await probe_session(server.url, hop, name, login, Path(given["session"]))
+            return [found.hop, await _limits(server, found.token)] if found.token is not None else [found.hop]
         if token is None:
             finding, token = await _password(server, hop, login, given["password"])
             limits = [await _limits(server, token)] if token else []
@@ -60,8 +69,12 @@ async def _password(server: Homeserver, hop: str, login: MatrixLogin, password: 
     offered = await server.call("GET", "/_matrix/client/v3/login")
     flows = offered.body.get("flows")
     kinds = [flow.get("type") for flow in flows if isinstance(flow, dict)] if isinstance(flows, list) else []
-    if offered.status == 200 and "m.login.password" not in kinds:
-        remedy = "Log in by another client as a new device, and give its token: token_file instead of password_file."
+    if (offered.status == 200 or offered.code == "M_UNRECOGNIZED") and "m.login.password" not in kinds:
+        remedy = (
+            "If it leaves logins to an OAuth 2.0 server, write session_file instead of password_file, and run: "
+            f"lockgate matrix login {hop.removeprefix('login ')}. Else log in by another client as a new device, and "
+            "give its token: token_file."
+        )
         return failed(hop, "the homeserver has no login by password", remedy), None
     order = {
         "type": "m.login.password",

@@ -9,10 +9,13 @@ from bridge.config.models import Config
 from bridge.probe.adapters import probe_adapters
 from bridge.probe.component import PORT, SECRET, probe_component
 from bridge.probe.homeserver import SERVER, probe_login, probe_server, users
-from bridge.probe.hop import Hop, failed, ok, skipped, warning
+from bridge.probe.hop import Hop, State, failed, ok, skipped, warning
 from bridge.probe.host import probe_folder, probe_ledger, probe_lockdown
 from bridge.probe.http import Homeserver
 from bridge.probe.identity import identities
+from bridge.probe.omemo import probe_omemo
+from bridge.probe.omemo import users as users_of_omemo
+from bridge.probe.uploads import probe_uploads
 
 RUNNING = "running gateway"
 _UP = frozenset({"up"})
@@ -30,7 +33,7 @@ async def probe_all(loaded: Loaded, status: dict[str, Any] | None) -> AsyncItera
     for hop in await probe_adapters(config):
         yield hop
     if status is None:
-        for hop in await probe_component(config.xmpp.component, loaded.secrets.component):
+        async for hop in _xmpp(loaded):
             yield hop
     else:
         yield ok(RUNNING, "it answers; its own connections are not tried a second time")
@@ -42,6 +45,22 @@ async def probe_all(loaded: Loaded, status: dict[str, Any] | None) -> AsyncItera
         yield hop
 
 
+async def _xmpp(loaded: Loaded) -> AsyncIterator[Hop]:
+    """The component's connection, and what the users' servers let it do."""
+    config, component, secret = loaded.config, loaded.config.xmpp.component, loaded.secrets.component
+    found = await probe_component(component, secret)
+    for hop in found:
+        yield hop
+    if not all(hop.state is State.OK for hop in found):
+        return
+    domains = sorted({account.xmpp.rpartition("@")[2] for account in config.accounts.values()})
+    for hop in await probe_uploads(component, secret, domains[:3]):
+        yield hop
+    people = users_of_omemo(config)
+    for hop in await probe_omemo(component, secret, people) if people else ():
+        yield hop
+
+
 def _policy(config: Config) -> Hop:
     contacts = [
         (f"{name}/{contact}", entry.require)
@@ -49,7 +68,7 @@ def _policy(config: Config) -> Hop:
         for contact, entry in account.contacts.items()
     ]
     weak = [name for name, require in contacts if require != "end-to-end"]
-    found = f"{len(contacts)} contacts of {len(config.accounts)} accounts"
+    found = f"{_counted(len(contacts), 'contact')} of {_counted(len(config.accounts), 'account')}"
     if weak:
         found = f"{found}; less than end-to-end is allowed for {_listed(weak)}"
         return warning("policy", found, "Check that it is meant so.")
@@ -110,3 +129,7 @@ async def _matrix(loaded: Loaded) -> AsyncIterator[Hop]:
                 if hop.name.startswith("login") or not limits_shown:
                     yield hop
                 limits_shown = limits_shown or not hop.name.startswith("login")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.wire import control, link
+from bridge.wire import control, gateway_control, link
 from bridge.wire.framing import frame
 from bridge.wire.values import Strict
 
@@ -63,13 +63,18 @@ FROM_ENCLAVE_CONTROL: Codec[
     | control.VerificationTold
 ] = Codec(control.FromEnclaveControl)
 TO_GATEWAY_CONTROL: Codec[
-    control.GatewayServe
-    | control.LinkFollows
-    | control.GatewayRemap
-    | control.Drain
-    | control.ReleaseParked
-    | control.AskGateway
-] = Codec(control.ToGatewayControl)
+    gateway_control.GatewayServe
+    | gateway_control.LinkFollows
+    | gateway_control.GatewayRemap
+    | gateway_control.Drain
+    | gateway_control.ReleaseParked
+    | gateway_control.AskGateway
+] = Codec(gateway_control.ToGatewayControl)
 FROM_GATEWAY_CONTROL: Codec[
-    control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
-] = Codec(control.FromGatewayControl)
+    gateway_control.Serving
+    | gateway_control.Refusing
+    | gateway_control.Health
+    | gateway_control.Drained
+    | gateway_control.GatewayStatus
+    | gateway_control.Released
+] = Codec(gateway_control.FromGatewayControl)

@@ -1,4 +1,4 @@
-"""What crosses the control channels: supervisor <-> enclave, supervisor <-> gateway. Four closed unions."""
+"""What crosses the control channel of the enclave: supervisor <-> enclave. A closed union each way."""
 
 from typing import Annotated, Literal
 
@@ -7,12 +7,7 @@ from pydantic import Field, StringConstraints
 from bridge.wire.values import AccountId, AddressText, ContactId, Name, OpaqueId, Strict
 
 AssuranceName = Literal["end-to-end", "end-to-end-no-forward-secrecy", "transport", "none"]
-Sentence = Annotated[str, StringConstraints(max_length=1024)]
 MAX_ACCOUNTS = 1024
-MAX_RELEASED = 1000
-"""Parked inputs in one order to release them."""
-
-
 MAX_OPTION = 400 << 10
 """Characters of the longest option: a certificate of 256 KiB in base64."""
 MAX_OPTIONS = 64
@@ -86,6 +81,8 @@ SasText = Annotated[str, StringConstraints(pattern=r"^[a-z0-9 ]{1,64}$")]
 IdentityKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}$")]
 """A public key of 32 octets, unpadded base64."""
 RecoverySecret = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A public key of 32 octets, in hexadecimal digits, as OMEMO clients show it."""
 MAX_DEVICES_TOLD = 64
 
 
@@ -103,6 +100,8 @@ class TrustDecision(Strict):
     """The string that was compared, where the leg has one: the decision holds for no other session."""
     key: IdentityKey | None = None
     """The identity that was compared, where the leg has one: the decision holds for no other."""
+    device_key: Fingerprint | None = None
+    """The key of one of the user's devices: the decision is about that, and about nothing else."""
 
 
 class ShowRecoveryKey(Strict):
@@ -133,9 +132,9 @@ class Verify(Strict):
     account: AccountId
     contact: ContactId
     network: Name
-    action: Literal["begin", "begin-to-device", "show", "match", "differ", "cancel"]
+    action: Literal["begin", "begin-to-device", "begin-code", "show", "match", "differ", "cancel"]
     compared: SasText | None = None
-    """The numbers that were shown: the decision holds for no other verification."""
+    """The mark of what was shown: the decision holds for no other verification."""
 
 
 ToEnclaveControl = Annotated[
@@ -187,6 +186,32 @@ class OwnIdentity(Strict):
     recovery_key: Literal["none", "to-show", "shown"]
     problem: Name | None
     recovered: Name | None
+    backup: Name = "none"
+
+
+class Proof(Strict):
+    """Why an identity or a session is believed (adapters.inside_api.Proof)."""
+
+    how: Name
+    by: Name
+    at_ms: int = Field(ge=0)
+
+
+class UserDevice(Strict):
+    """A device of the user's (adapters.inside_api.UserDevice)."""
+
+    id: int = Field(ge=0, lt=1 << 32)
+    state: Name
+    key: Fingerprint | Literal[""]
+    active: bool
+
+
+class ContactDevice(Strict):
+    """The device that stands for a contact (adapters.inside_api.ContactDevice)."""
+
+    id: int = Field(ge=0, lt=1 << 32)
+    key: Fingerprint
+    devices: tuple[UserDevice, ...] = Field(default=(), max_length=MAX_DEVICES_TOLD)
 
 
 class Leg(Strict):
@@ -203,6 +228,8 @@ class Leg(Strict):
     peer: AddressText | None
     waiting: int = Field(ge=0)
     identity: PeerIdentity | None = None
+    proof: Proof | None = None
+    device: ContactDevice | None = None
 
 
 class Counter(Strict):
@@ -254,149 +281,11 @@ class VerificationTold(Strict):
     decimal: tuple[Annotated[int, Field(ge=1000, lt=9192)], ...] = Field(default=(), max_length=3, repr=False)
     cancelled: Name = "ok"
     by_us: bool = False
+    mark: SasText | None = Field(default=None, repr=False)
+    scan: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,1024}$")] | None = Field(default=None, repr=False)
+    """What the other end may scan: octets of a QR code, in hexadecimal digits."""
 
 
 FromEnclaveControl = Annotated[
     Locked | Configured | Status | Decided | RecoveryKeyShown | VerificationTold, Field(discriminator="t")
-]
-
-
-# ---------------------------------------------------------------- supervisor -> gateway
-class RouteMap(Strict):
-    """One contact as the gateway may know it (adapters.outside_api.Route)."""
-
-    contact: ContactId
-    network: Name
-    address: AddressText
-    alias: AddressText
-
-
-class Setting(Strict):
-    """One named setting of an adapter or credential of an account."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
-    value: str = Field(max_length=8192, repr=False)
-
-
-class NetworkSettings(Strict):
-    """Settings by network, for example the component's `jid`, `host`, `port`, `secret`."""
-
-    network: Name
-    settings: tuple[Setting, ...]
-
-
-class AccountRouteMap(Strict):
-    """One account as the gateway may know it (adapters.outside_api.AccountRoutes)."""
-
-    account: AccountId
-    near_address: AddressText
-    far_addresses: tuple[FarAddress, ...]
-    contacts: tuple[RouteMap, ...]
-    credentials: tuple[NetworkSettings, ...] = Field(repr=False)
-
-
-class GatewayServe(Strict):
-    """First order to a gateway: what to serve and with which credentials."""
-
-    t: Literal["serve"] = "serve"
-    accounts: tuple[AccountRouteMap, ...] = Field(max_length=MAX_ACCOUNTS)
-    networks: tuple[NetworkSettings, ...]
-    ledger_path: Sentence
-    log_level: Literal["debug", "info", "warning", "error"]
-    log_format: Literal["console", "json"]
-
-
-class LinkFollows(Strict):
-    """A new enclave link: its descriptor comes as ancillary data of the single octet sent after this frame."""
-
-    t: Literal["link-follows"] = "link-follows"
-
-
-class GatewayRemap(Strict):
-    """The operator changed the map."""
-
-    t: Literal["remap"] = "remap"
-    accounts: tuple[AccountRouteMap, ...] = Field(max_length=MAX_ACCOUNTS)
-
-
-class Drain(Strict):
-    """Take no more in, finish what is there within the bound, then end."""
-
-    t: Literal["drain"] = "drain"
-    within_ms: int = Field(ge=0, lt=600_000)
-
-
-class ReleaseParked(Strict):
-    """The operator wants these parked inputs tried again."""
-
-    t: Literal["release-parked"] = "release-parked"
-    nonce: int = Field(ge=0, lt=1 << 53)
-    positions: tuple[Annotated[int, Field(ge=1, lt=1 << 53)], ...] = Field(max_length=MAX_RELEASED)
-
-
-class AskGateway(Strict):
-    """How do the connections stand?"""
-
-    t: Literal["ask-gateway"] = "ask-gateway"
-    nonce: int = Field(ge=0, lt=1 << 53)
-
-
-ToGatewayControl = Annotated[
-    GatewayServe | LinkFollows | GatewayRemap | Drain | ReleaseParked | AskGateway, Field(discriminator="t")
-]
-
-
-# ---------------------------------------------------------------- gateway -> supervisor (hostile)
-class Health(Strict):
-    """How a connection stands, with a constant sentence for the operator."""
-
-    t: Literal["health"] = "health"
-    network: Name
-    account: AccountId | None
-    state: Name
-    detail: Sentence
-
-
-class Serving(Strict):
-    """The ledger is open and the outside halves are started."""
-
-    t: Literal["serving"] = "serving"
-
-
-class Refusing(Strict):
-    """The gateway cannot serve (for example: the ledger is another's); it ends."""
-
-    t: Literal["refusing"] = "refusing"
-    detail: Sentence
-
-
-class Drained(Strict):
-    """Nothing is left to do, or the bound passed with so many entries left (they are kept)."""
-
-    t: Literal["drained"] = "drained"
-    left: int = Field(ge=0)
-
-
-class GatewayStatus(Strict):
-    """Answer to AskGateway."""
-
-    t: Literal["gateway-status"] = "gateway-status"
-    nonce: int
-    inbox: int = Field(ge=0)
-    outbox: int = Field(ge=0)
-    parked: int = Field(ge=0)
-    counters: tuple[Counter, ...]
-    health: tuple[Health, ...]
-
-
-class Released(Strict):
-    """Answer to ReleaseParked: how many there were. The others are not parked (any more)."""
-
-    t: Literal["released"] = "released"
-    nonce: int
-    count: int = Field(ge=0)
-
-
-FromGatewayControl = Annotated[
-    Serving | Refusing | Health | Drained | GatewayStatus | Released, Field(discriminator="t")
 ]

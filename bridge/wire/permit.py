@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
 
-from bridge.wire import control, link
+from bridge.wire import control, gateway_control, link
 from bridge.wire.values import Strict
 
 
@@ -74,26 +74,34 @@ PERMITTED: Mapping[tuple[Channel, Phase], Permits] = MappingProxyType(
             control.RecoveryKeyShown,
             control.VerificationTold,
         ),
-        (Channel.GATEWAY_FROM_SUPERVISOR, Phase.FRESH): {control.GatewayServe: Phase.OPEN},
+        (Channel.GATEWAY_FROM_SUPERVISOR, Phase.FRESH): {gateway_control.GatewayServe: Phase.OPEN},
         (Channel.GATEWAY_FROM_SUPERVISOR, Phase.OPEN): {
-            **_stay(Phase.OPEN, control.LinkFollows, control.GatewayRemap, control.ReleaseParked, control.AskGateway),
-            control.Drain: Phase.CLOSING,
+            **_stay(
+                Phase.OPEN,
+                gateway_control.LinkFollows,
+                gateway_control.GatewayRemap,
+                gateway_control.ReleaseParked,
+                gateway_control.AskGateway,
+            ),
+            gateway_control.Drain: Phase.CLOSING,
         },
-        (Channel.GATEWAY_FROM_SUPERVISOR, Phase.CLOSING): _stay(Phase.CLOSING, control.LinkFollows, control.AskGateway),
+        (Channel.GATEWAY_FROM_SUPERVISOR, Phase.CLOSING): _stay(
+            Phase.CLOSING, gateway_control.LinkFollows, gateway_control.AskGateway
+        ),
         (Channel.SUPERVISOR_FROM_GATEWAY, Phase.FRESH): {
-            control.Serving: Phase.OPEN,
-            control.Health: Phase.FRESH,
-            control.GatewayStatus: Phase.FRESH,
-            control.Refusing: Phase.CLOSING,
-            control.Drained: Phase.CLOSING,
+            gateway_control.Serving: Phase.OPEN,
+            gateway_control.Health: Phase.FRESH,
+            gateway_control.GatewayStatus: Phase.FRESH,
+            gateway_control.Refusing: Phase.CLOSING,
+            gateway_control.Drained: Phase.CLOSING,
         },
         (Channel.SUPERVISOR_FROM_GATEWAY, Phase.OPEN): {
-            **_stay(Phase.OPEN, control.Health, control.GatewayStatus, control.Released),
-            control.Refusing: Phase.CLOSING,
-            control.Drained: Phase.CLOSING,
+            **_stay(Phase.OPEN, gateway_control.Health, gateway_control.GatewayStatus, gateway_control.Released),
+            gateway_control.Refusing: Phase.CLOSING,
+            gateway_control.Drained: Phase.CLOSING,
         },
         (Channel.SUPERVISOR_FROM_GATEWAY, Phase.CLOSING): _stay(
-            Phase.CLOSING, control.Health, control.GatewayStatus, control.Released
+            Phase.CLOSING, gateway_control.Health, gateway_control.GatewayStatus, gateway_control.Released
         ),
     }
 )

@@ -17,7 +17,10 @@ MAX_BODY = 1 << 20
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,47}$")]
 AccountId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-ContactId = AccountId
+ContactId = Annotated[str, StringConstraints(pattern=r"^_?[a-z0-9][a-z0-9._-]{0,63}$")]
+"""No contact of the operator's map begins with `_`: such are the gateway's own."""
+CONTROL, GATEWAY_CONTACT = "control", "_gateway"
+"""Network and name of the contact that is the gateway itself: what is written to it are orders."""
 OpaqueId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~:+/=-]{1,255}$")]
 AddressText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]{1,1024}$")]
 

@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, field
 
 from adapters.inside_api import (
     AccountPolicy,
+    ContactDevice,
     ContactPolicy,
     Identified,
+    KeyTrusting,
     LegStatus,
     PeerIdentity,
+    Proof,
     Shown,
     Verifying,
 )
@@ -72,6 +75,15 @@ def _compared(account: Account, decision: control.TrustDecision) -> bool:
     return shown is None or (compared is not None and hmac.compare_digest(shown, compared))
 
 
+def _decided(step: HalfStep, contact: ContactPolicy, decision: control.TrustDecision) -> str:
+    half: object = step.half
+    if decision.device_key is None:
+        return step.half.trust(step, contact, decision.decision)
+    if not isinstance(half, KeyTrusting):
+        return "unknown-decision"
+    return half.trust_key(step, contact, decision.decision, decision.device_key)
+
+
 def _leg(account: Account, decision: control.TrustDecision) -> LegStatus | None:
     at = (decision.contact, decision.network)
     return next((leg for leg in account.status() if (leg.contact, leg.network) == at), None)
@@ -79,6 +91,22 @@ def _leg(account: Account, decision: control.TrustDecision) -> LegStatus | None:
 
 def _told(identity: PeerIdentity | None) -> control.PeerIdentity | None:
     return None if identity is None else control.PeerIdentity.model_validate(asdict(identity))
+
+
+def _device(device: ContactDevice | None) -> control.ContactDevice | None:
+    return None if device is None else control.ContactDevice.model_validate(asdict(device))
+
+
+def _proof(proof: Proof | None) -> control.Proof | None:
+    return None if proof is None else control.Proof.model_validate(asdict(proof))
+
+
+def undecryptable(leg: LegStatus) -> dict[str, int]:
+    """How many events wait for a key now, in all and by reason, as counters."""
+    name = "undecryptable-now"
+    if leg.undecryptable is None:
+        return {}
+    return {name: sum(leg.undecryptable.values())} | {f"{name}-{why}": n for why, n in leg.undecryptable.items()}
 
 
 @dataclass(slots=True)
@@ -216,12 +244,12 @@ class Chamber:
             return "unknown-account" if account is None else "unknown-contact", []
         if decision.network not in account.networks():
             return "unknown-network", []
-        if not _compared(account, decision):
+        if decision.device_key is None and not _compared(account, decision):
             return "other-session", []
         codes: list[str] = []
 
         def order(step: HalfStep) -> None:
-            codes.append(step.half.trust(step, contact, decision.decision))
+            codes.append(_decided(step, contact, decision))
 
         stepped = self._emitted(account, account.order(decision.network, order))
         return stepped.refused or codes[0], [stepped]
@@ -275,6 +303,8 @@ class Chamber:
         stepped = self._emitted(account, account.order(order.network, act))
         code, shown = (stepped.refused, Shown("none")) if stepped.refused is not None else told[0]
         values = {**asdict(shown), "cancelled": shown.code, "nonce": order.nonce, "code": code}
+        values |= {"mark": shown.mark or None, "scan": shown.scan.hex() or None}
+        del values["words"]  # the command has them
         return control.VerificationTold.model_validate(values), [stepped]
 
     def status(self, nonce: int) -> control.Status:
@@ -282,6 +312,10 @@ class Chamber:
         totals: dict[str, int] = {}
         for account in self.accounts.values():
             for code, count in account.counters.items():
+                totals[code] = totals.get(code, 0) + count
+        legs = [(account, leg) for account in self.accounts.values() for leg in account.status()]
+        for _, leg in legs:
+            for code, count in undecryptable(leg).items():
                 totals[code] = totals.get(code, 0) + count
         return control.Status(
             nonce=nonce,
@@ -298,9 +332,10 @@ class Chamber:
                     peer=leg.peer,
                     waiting=leg.waiting,
                     identity=_told(leg.identity),
+                    proof=_proof(leg.proof),
+                    device=_device(leg.device),
                 )
-                for account in self.accounts.values()
-                for leg in account.status()
+                for account, leg in legs
             ),
             counters=tuple(control.Counter(code=code, count=count) for code, count in sorted(totals.items())),
             unloaded=tuple(sorted(self.maps.keys() - self.accounts.keys())),

@@ -3,13 +3,29 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, Filing, InsideHalf, Noticing
+from adapters.inside_api import (
+    AccountPolicy,
+    AnyValue,
+    Commanding,
+    ContactPolicy,
+    Filing,
+    Identified,
+    InsideHalf,
+    KeyTrusting,
+    LegStatus,
+    Noticing,
+    OwnIdentity,
+    Shown,
+    Verifying,
+)
 from bridge.wire.link import Carry, Report, Trace, WakeAt
-from bridge.wire.values import Value
+from bridge.wire.values import CONTROL, Value
+from crypto.commands import Answer, Order
 from crypto.content import Part
 from crypto.enclave.vault import Scope, Vault
 from crypto.host import Host
 from crypto.message import Message, Signal
+from crypto.transfers.model import FILES_OFF
 
 Halves = Mapping[str, InsideHalf]
 """The loaded inside halves, by network."""
@@ -176,6 +192,10 @@ class HalfStep:
             self.report("far-leg-too-weak", contact)
             self._refuse(policy, message, "far-leg-too-weak")
             return
+        taker: object = across.half
+        if message.attachment is not None and not isinstance(taker, Filing):
+            self._refuse(policy, message, FILES_OFF)
+            return
         self.trace(message.position, "permitted")
         across.half.to_network(across, policy, message)
 
@@ -237,6 +257,75 @@ class HalfStep:
         half: object = near.half
         if isinstance(half, Noticing):
             half.noticed(near, policy, code)
+
+    # ------------------------------------------------------------------ towards the half of the gateway itself
+    def moved(self, contact: str) -> None:
+        """The half by which the user drives a verification is told of it."""
+        self.run.across(lambda: self._moved(contact))
+
+    def _moved(self, contact: str) -> None:
+        policy, control = self.run.contact(contact), self._control()
+        if control is not None:
+            control[0].verification_moved(control[1], policy)
+
+    def command(self, contact: str, order: Order) -> Answer | None:
+        """One stage of a command to the gateway itself."""
+        policy, control = self.run.contact(contact), self._control()
+        if control is None or policy.network != CONTROL or self.half.network != self.account.near_network:
+            return None
+        return control[0].commanded(control[1], policy, order)
+
+    def commands(self) -> Mapping[str, str]:
+        """The commands that there are."""
+        control = self._control()
+        return control[0].commands if control is not None else {}
+
+    def _control(self) -> "tuple[Commanding, HalfStep] | None":
+        half: object = self.run.halves.get(CONTROL)
+        known = any(contact.network == CONTROL for contact in self.account.contacts)
+        return (half, self.run.half_step(CONTROL)) if known and isinstance(half, Commanding) else None
+
+    # ------------------------------------------------------------------ for that half: adapters.inside_api.Steering
+    def drive(self, contact: ContactPolicy, action: str, compared: str | None = None) -> tuple[str, Shown]:
+        """The user's part in a verification. Raises Misrouted for any other half."""
+        self._require_control()
+        far = self.run.half_step(contact.network)
+        half: object = far.half
+        if not isinstance(half, Verifying):
+            return "unknown-contact", Shown("none")
+        return half.verification(far, contact, action, compared, by="user")
+
+    def trust_key(self, decision: str, key: str) -> str:
+        """The user's decision about a key of their own. Raises Misrouted for any other half."""
+        self._require_control()
+        near = self.run.half_step(self.account.near_network)
+        half: object = near.half
+        gateway = next((contact for contact in self.account.contacts if contact.network == CONTROL), None)
+        if not isinstance(half, KeyTrusting) or gateway is None:
+            return "unknown-decision"
+        return half.trust_key(near, gateway, decision, key, by="user")
+
+    def legs(self) -> list[LegStatus]:
+        """How the account's legs stand."""
+        self._require_control()
+        networks = dict.fromkeys((self.account.near_network, *(c.network for c in self.account.contacts)))
+        parts = [self.run.half_step(network) for network in networks]
+        return [leg for part in parts for leg in part.half.status(part.records, self.account)]
+
+    def own_identities(self) -> list[OwnIdentity]:
+        """The account's own identities."""
+        self._require_control()
+        found: list[OwnIdentity] = []
+        for network in self.account.far_addresses:
+            part = self.run.half_step(network)
+            half: object = part.half
+            if isinstance(half, Identified):
+                found.append(half.own_identity(part.records, self.account))
+        return found
+
+    def _require_control(self) -> None:
+        if self.half.network != CONTROL:
+            raise Misrouted
 
     def delivered(self, contact: str, message_id: str) -> None:
         """The half on the other side may tell the sender."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from crypto.esession.profiles import Traits
 from crypto.esession.suite import Suite
 from crypto.primitives.ciphers import BLOCK, same
-from crypto.primitives.integers import from_octets, mpi
+from crypto.primitives.integers import mpi
 
 PLAIN = Suite()
 """The algorithms that every peer has."""
@@ -119,8 +119,3 @@ def key_from_exchange(shared_value: bytes, suite: Suite = PLAIN, encapsulated: E
         return suite.digest(shared_value)
     label = _HYBRID + (suite.kem or "").encode()
     return suite.digest(shared_value, encapsulated.secret, encapsulated.public, encapsulated.ciphertext, label)
-
-
-def counter_of(octets: bytes) -> int:
-    """The counter in the field `counter`, at most 16 octets."""
-    return from_octets(octets)

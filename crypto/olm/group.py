@@ -62,6 +62,8 @@ class RoomEvent:
     index: int
     type: str
     content: bytes = field(repr=False)
+    proved: bool = True
+    """Whether the session is known to be the device's that it is taken for."""
 
 
 def room_key_content(session: GroupSession, room_id: str) -> dict[str, object]:

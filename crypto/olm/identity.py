@@ -84,6 +84,11 @@ def vouched_master(own: OwnIdentity, peer: "Identity") -> dict[str, object]:
     return _signed(own, USER_SIGNING, bare)
 
 
+def signed_by_master(own: OwnIdentity, value: Mapping[str, object]) -> dict[str, object]:
+    """Something that belongs to the whole identity (a backup), signed by the master key."""
+    return _signed(own, MASTER, value)
+
+
 def _key_object(own: OwnIdentity, usage: str) -> dict[str, object]:
     return _plain_key(own.user_id, usage, own.public(usage))
 

@@ -12,7 +12,6 @@ from vodozemac import Account, GroupSession, InboundGroupSession, Session
 from crypto.olm.contained import contained
 
 T = TypeVar("T")
-PICKLE_KEY_SIZE = 32
 
 
 class BadPickle(ValueError):

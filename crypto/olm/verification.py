@@ -1,4 +1,4 @@
-"""Verification of a person by SAS: a pure state machine (spec: Key verification framework; SAS verification).
+"""Verification of a person: a pure state machine (spec: Key verification framework; SAS verification; QR codes).
 
 States hold exactly what is known then; events are what came from the peer or from the person at our end; what is to
 be sent comes back. `PERMITTED` is the table of transitions: anything that is not in it is refused. No clock and no
@@ -12,8 +12,10 @@ from typing import Any
 
 from crypto.olm.canonical import canonical, decoded_object
 from crypto.olm.errors import BadSignature
+from crypto.olm.qr import require_scanned
 from crypto.olm.sas import (
     Ends,
+    Party,
     commitment,
     presented,
     public_of,
@@ -28,12 +30,16 @@ from crypto.olm.verification_messages import (
     EMOJI,
     HASH,
     MAC,
+    RECIPROCATE,
     REQUEST,
     SAS,
+    SCAN_CODE,
+    SHOW_CODE,
     Cancel,
     Done,
     Key,
     Mac,
+    Reciprocate,
     Send,
     framed,
 )
@@ -66,6 +72,7 @@ from crypto.olm.verification_states import (
     Refused,
     Requested,
     Revealed,
+    Scanned,
     Started,
     State,
     Verified,
@@ -75,14 +82,28 @@ from crypto.olm.verification_states import (
 
 # ---------------------------------------------------------------- transitions
 def _answered(state: Requested, event: Answered) -> Outcome:
-    if SAS not in event.methods:
+    code = _code(state.us, event.them, event.methods, event.code)
+    if SAS not in event.methods and not code:
         raise Refused(UNKNOWN_METHOD)
-    return Prepared(Flow(Ends(state.transaction_id, state.us, event.them), state.in_room)), ()
+    return Prepared(Flow(Ends(state.transaction_id, state.us, event.them), state.in_room), code), ()
 
 
-def _joined(state: Asked, _: Joined) -> Outcome:
-    device = state.flow.ends.us.device_id
-    return Prepared(state.flow), (_send(state.flow, "ready", {"from_device": device, "methods": [SAS]}),)
+def _joined(state: Asked, event: Joined) -> Outcome:
+    ends = state.flow.ends
+    code = _code(ends.us, ends.them, state.methods, event.code)
+    content = {"from_device": ends.us.device_id, "methods": methods(shows_code=bool(code))}
+    return Prepared(state.flow, code), (_send(state.flow, "ready", content),)
+
+
+def methods(*, shows_code: bool) -> list[str]:
+    """What this end says that it can do. It cannot scan: there is no camera."""
+    return [SAS, SHOW_CODE, RECIPROCATE] if shows_code else [SAS]
+
+
+def _code(us: Party, them: Party, theirs: tuple[str, ...], drawn: bytes) -> bytes:
+    """The secret of the code to show, empty when it could not be scanned or would prove nothing."""
+    scans = SCAN_CODE in theirs and RECIPROCATE in theirs
+    return drawn if scans and us.master and them.master else b""
 
 
 def _joined_at_once(state: Proposed, event: Joined) -> Outcome:
@@ -127,6 +148,27 @@ def _both_began(state: Started, event: Began) -> Outcome:
         raise Refused(UNEXPECTED)
     theirs_holds = (ends.them.user_id, ends.them.device_id) < (ends.us.user_id, ends.us.device_id)
     return _began(state, event) if theirs_holds else (state, ())
+
+
+def _scanned(state: Prepared, event: Reciprocate) -> Outcome:
+    if not state.code or event.from_device != state.flow.ends.them.device_id:
+        raise Refused(UNEXPECTED)
+    try:
+        require_scanned(state.code, event.secret)
+        seen = True
+    except BadSignature:
+        seen = False
+    if not seen:
+        raise Refused(KEY_MISMATCH)
+    return Scanned(state.flow), ()
+
+
+def _scan_confirmed(state: Scanned, _: Matched) -> Outcome:
+    return Verified(state.flow), (_send(state.flow, "done", {}),)
+
+
+def _scan_denied(state: Scanned, _: Differed) -> Outcome:
+    return ended(state, KEY_MISMATCH)
 
 
 def _promised(state: Started, event: Promised) -> Outcome:
@@ -218,51 +260,38 @@ _LIVE: tuple[type[State], ...] = (
     Committed,
     Revealed,
     Comparing,
+    Scanned,
     Confirmed,
 )
-_HANDLERS: Mapping[tuple[type[State], type[Event]], Callable[[Any, Any], Outcome]] = MappingProxyType(
+_Handler = Callable[[Any, Any], Outcome]
+_TRANSITIONS: Mapping[tuple[type[State], type[Event]], tuple[_Handler, frozenset[type[State]]]] = MappingProxyType(
     {
-        (Requested, Answered): _answered,
-        (Asked, Joined): _joined,
-        (Proposed, Joined): _joined_at_once,
-        (Prepared, Begun): _begun,
-        (Prepared, Began): _began,
-        (Started, Began): _both_began,
-        (Started, Promised): _promised,
-        (Committed, Key): _key_for_promise,
-        (Revealed, Key): _promised_key,
-        (Comparing, Mac): _mac_first,
-        (Comparing, Matched): _matched,
-        (Comparing, Differed): _differed,
-        (Confirmed, Mac): _proved,
-        (Verified, Done): _done,
-        (Verified, Cancel): _late,
-        (Verified, Withdrawn): _late,
-        **dict.fromkeys(((state, Cancel) for state in _LIVE), _cancelled),
-        **dict.fromkeys(((state, Withdrawn) for state in _LIVE), _withdrawn),
+        (Requested, Answered): (_answered, frozenset({Prepared})),
+        (Asked, Joined): (_joined, frozenset({Prepared})),
+        (Proposed, Joined): (_joined_at_once, frozenset({Committed})),
+        (Prepared, Begun): (_begun, frozenset({Started})),
+        (Prepared, Began): (_began, frozenset({Committed})),
+        (Prepared, Reciprocate): (_scanned, frozenset({Scanned})),
+        (Scanned, Matched): (_scan_confirmed, frozenset({Verified})),
+        (Scanned, Differed): (_scan_denied, frozenset({Cancelled})),
+        (Started, Began): (_both_began, frozenset({Started, Committed})),
+        (Started, Promised): (_promised, frozenset({Revealed})),
+        (Committed, Key): (_key_for_promise, frozenset({Comparing})),
+        (Revealed, Key): (_promised_key, frozenset({Comparing})),
+        (Comparing, Mac): (_mac_first, frozenset({Comparing})),
+        (Comparing, Matched): (_matched, frozenset({Confirmed, Verified})),
+        (Comparing, Differed): (_differed, frozenset({Cancelled})),
+        (Confirmed, Mac): (_proved, frozenset({Verified})),
+        (Verified, Done): (_done, frozenset({Finished})),
+        (Verified, Cancel): (_late, frozenset({Finished})),
+        (Verified, Withdrawn): (_late, frozenset({Finished})),
+        **{(state, Cancel): (_cancelled, frozenset({Cancelled})) for state in _LIVE},
+        **{(state, Withdrawn): (_withdrawn, frozenset({Cancelled})) for state in _LIVE},
     }
 )
+"""What may come in a state, what is made of it, and the states that may follow."""
 PERMITTED: Mapping[tuple[type[State], type[Event]], frozenset[type[State]]] = MappingProxyType(
-    {
-        (Requested, Answered): frozenset({Prepared}),
-        (Asked, Joined): frozenset({Prepared}),
-        (Proposed, Joined): frozenset({Committed}),
-        (Prepared, Begun): frozenset({Started}),
-        (Prepared, Began): frozenset({Committed}),
-        (Started, Began): frozenset({Started, Committed}),
-        (Started, Promised): frozenset({Revealed}),
-        (Committed, Key): frozenset({Comparing}),
-        (Revealed, Key): frozenset({Comparing}),
-        (Comparing, Mac): frozenset({Comparing}),
-        (Comparing, Matched): frozenset({Confirmed, Verified}),
-        (Comparing, Differed): frozenset({Cancelled}),
-        (Confirmed, Mac): frozenset({Verified}),
-        (Verified, Done): frozenset({Finished}),
-        (Verified, Cancel): frozenset({Finished}),
-        (Verified, Withdrawn): frozenset({Finished}),
-        **{(state, Cancel): frozenset({Cancelled}) for state in _LIVE},
-        **{(state, Withdrawn): frozenset({Cancelled}) for state in _LIVE},
-    }
+    {at: following for at, (_, following) in _TRANSITIONS.items()}
 )
 
 
@@ -271,11 +300,12 @@ def advanced(state: State, event: Event) -> Outcome:
 
     Raises Refused (it cannot go on: `ended` with its code is what follows) and Malformed (a key that is none).
     """
-    at = (type(state), type(event))
-    if at not in PERMITTED:
+    found = _TRANSITIONS.get((type(state), type(event)))
+    if found is None:
         raise Refused(UNEXPECTED)
-    following, sends = _HANDLERS[at](state, event)
-    assert type(following) in PERMITTED[at]
+    handler, permitted = found
+    following, sends = handler(state, event)
+    assert type(following) in permitted
     return following, sends
 
 

@@ -8,11 +8,13 @@ import msgspec
 
 from crypto.olm.canonical import decoded, decoded_object
 from crypto.olm.errors import Malformed
+from crypto.olm.qr import told_secret
 from crypto.olm.sas import MOST_KEYS
 
 PREFIX = "m.key.verification."
 REQUEST = f"{PREFIX}request"
 SAS = "m.sas.v1"
+SHOW_CODE, SCAN_CODE, RECIPROCATE = "m.qr_code.show.v1", "m.qr_code.scan.v1", "m.reciprocate.v1"
 AGREEMENT, HASH, MAC = "curve25519-hkdf-sha256", "sha256", "hkdf-hmac-sha256.v2"
 DECIMAL, EMOJI = "decimal", "emoji"
 LONGEST = 255
@@ -53,6 +55,14 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Reciprocate:
+    """They scanned the code that we show: its secret. A start message, of another method."""
+
+    from_device: str
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Accept:
     """What was chosen of the offer, and the commitment to a key."""
 
@@ -90,7 +100,7 @@ class Cancel:
     code: str
 
 
-Message = Request | Ready | Start | Accept | Key | Mac | Done | Cancel
+Message = Request | Ready | Start | Reciprocate | Accept | Key | Mac | Done | Cancel
 
 
 class _Relation(msgspec.Struct):
@@ -104,6 +114,7 @@ class _Content(msgspec.Struct):
     from_device: str = ""
     methods: list[str] = []
     method: str = ""
+    secret: str = ""
     timestamp: int | None = None
     agreements: list[str] = msgspec.field(default_factory=list, name="key_agreement_protocols")
     hashes: list[str] = []
@@ -136,10 +147,12 @@ def message_of(kind: str, content: bytes) -> Message:
     return read(decoded(content, _Content), content)
 
 
-def _start(read: _Content, content: bytes) -> Start:
+def _start(read: _Content, content: bytes) -> Start | Reciprocate:
     if len(content) > LONGEST_START:
         raise Malformed
     decoded_object(content)
+    if read.method == RECIPROCATE:
+        return Reciprocate(_id(read.from_device), told_secret(read.secret))
     return Start(
         from_device=_id(read.from_device),
         method=read.method,

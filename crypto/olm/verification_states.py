@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from crypto.olm.errors import OlmError
 from crypto.olm.sas import Ends, Party, Sas
-from crypto.olm.verification_messages import Accept, Cancel, Done, Key, Mac, Send, Start
+from crypto.olm.verification_messages import Accept, Cancel, Done, Key, Mac, Reciprocate, Send, Start
 
 USER, TIMEOUT, UNKNOWN_METHOD = "m.user", "m.timeout", "m.unknown_method"
 UNEXPECTED, KEY_MISMATCH, INVALID = "m.unexpected_message", "m.key_mismatch", "m.invalid_message"
@@ -62,6 +62,8 @@ class Asked:
     """They asked; the person here has not answered."""
 
     flow: Flow
+    methods: tuple[str, ...] = ()
+    """What their client can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Prepared:
     """Both are ready; either may start."""
 
     flow: Flow
+    code: bytes = field(default=b"", repr=False)
+    """The secret of the code that we show; empty: none is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,13 @@ class Comparing:
 
 
 @dataclass(frozen=True, slots=True)
+class Scanned:
+    """Somebody scanned our code, and their client found it right. The person here has to say that it was they."""
+
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed:
     """The person here said that the strings match; the other one's word is awaited."""
 
@@ -158,6 +169,7 @@ State = (
     | Committed
     | Revealed
     | Comparing
+    | Scanned
     | Confirmed
     | Verified
     | Finished
@@ -175,6 +187,7 @@ STATES: Mapping[str, type[State]] = MappingProxyType(
             Committed,
             Revealed,
             Comparing,
+            Scanned,
             Confirmed,
             Verified,
             Finished,
@@ -191,13 +204,16 @@ class Answered:
 
     them: Party
     methods: tuple[str, ...]
+    code: bytes = field(default=b"", repr=False)
+    """Drawn for the code that we show, if we offered one; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The person here accepts. `secret`: 32 octets drawn for this conversation."""
+    """The person here accepts. `secret`: 32 octets drawn for this conversation. `code` as in `Answered`."""
 
     secret: bytes = field(repr=False)
+    code: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,5 +254,19 @@ class Withdrawn:
     code: str = USER
 
 
-Event = Answered | Joined | Begun | Began | Promised | Key | Matched | Differed | Mac | Done | Cancel | Withdrawn
+Event = (
+    Answered
+    | Joined
+    | Begun
+    | Began
+    | Reciprocate
+    | Promised
+    | Key
+    | Matched
+    | Differed
+    | Mac
+    | Done
+    | Cancel
+    | Withdrawn
+)
 Outcome = tuple[State, tuple[Send, ...]]

@@ -79,6 +79,14 @@ class Bob(LineClient):
         """Send a text; returns the event id."""
         return str((await self.ask("send", room=room, body=body))["event_id"])
 
+    async def send_file(self, room: str, path: Path, **fields: Any) -> str:
+        """Send a file, encrypted; returns the event id. `msgtype`, `caption`, `mimetype`, `info` of the event."""
+        return str((await self.ask("send_file", room=room, path=str(path), **fields))["event_id"])
+
+    async def fetch_file(self, content: object, path: Path) -> None:
+        """Fetch and decrypt the file of an event's content; raises `ClientFailed` when it is not authentic."""
+        await self.ask("fetch_file", content=content, path=str(path))
+
     async def typing(self, room: str, on: bool = True) -> None:
         """Say that he writes, or stopped."""
         await self.ask("typing", room=room, on=on)

@@ -27,6 +27,7 @@ TARGETS = {
     "memory: KiB per idle session, 2 to 100": "at most 64",
     "memory: KiB per idle session, 2 to 1000": "at most 64",
     "idle: percent of one CPU, all processes": "below 1",
+    "idle: requests to the homeserver in an hour, for one account": "at most 120",
 }
 
 
@@ -71,7 +72,9 @@ async def whole_path(messages: int, idle_s: float) -> dict[str, float]:
                 found[f"whole path, to {direction}: CPU ms per message, all processes"] = (
                     1000 * rate.cpu_s / rate.messages
                 )
-            found["idle: percent of one CPU, all processes"] = 100 * await path.idle(idle_s)
+            share, requests = await path.idle(idle_s)
+            found["idle: percent of one CPU, all processes"] = 100 * share
+            found["idle: requests to the homeserver in an hour, for one account"] = requests
         finally:
             await path.stop()
     return found

@@ -41,6 +41,8 @@ class StubHomeserver:
         self._events: list[Any] = []
         self._changed: set[str] = set()
         self._news = asyncio.Event()
+        self.asked: list[tuple[str, float]] = []
+        """Paths of all requests, and how long the asker would wait, in seconds."""
         self.port = 0
         self.sent = 0
 
@@ -68,6 +70,7 @@ class StubHomeserver:
     async def _serve(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
         body = await request.read()
+        self.asked.append((path, float(request.query.get("timeout", 0)) / 1000))
         if path == "sync":
             return self._json(await self._sync("since" in request.query))
         parts = path.split("/")
@@ -100,11 +103,11 @@ class StubHomeserver:
     def _asked(self, path: str, body: bytes) -> web.Response:
         world = self.world
         parts = path.split("/")
-        if parts[-1] == "members":
-            chunk = [{"state_key": user, "content": {"membership": m}} for user, m in world.members.items()]
-            return self._json({"chunk": chunk})
-        if parts[-1] == "m.room.encryption":
-            return self._json(world.encryption)
+        if parts[-1] == "state":
+            members = [_state("m.room.member", user, {"membership": m}) for user, m in world.members.items()]
+            return self._json([*members, _state("m.room.encryption", "", world.encryption)])
+        if parts[-1] == "messages":
+            return self._json({"chunk": []})
         match parts[0], parts[1]:
             case "keys", "upload":
                 carried = Carried(names.KEYS_UPLOAD, {"body": Public(v=body)}, "l", "k", None)
@@ -150,3 +153,7 @@ class StubHomeserver:
 
     def _json(self, value: object) -> web.Response:
         return web.Response(body=json.dumps(value).encode(), content_type="application/json")
+
+
+def _state(kind: str, key: str, content: object) -> dict[str, object]:
+    return {"type": kind, "state_key": key, "content": content}

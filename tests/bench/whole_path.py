@@ -107,12 +107,18 @@ class WholePath:
         await self.until(lambda: len(self.alice.opened) == before + count)
         return Rate(count, time.perf_counter() - wall, sum(self.cpu().values()) - cpu)
 
-    async def idle(self, seconds: float) -> float:
-        """Share of one CPU that all processes take when nothing happens."""
+    async def idle(self, seconds: float) -> tuple[float, float]:
+        """When nothing happens: the share of one CPU of all processes, and requests to the homeserver in an hour.
+
+        A poll counts as often as it would be asked in an hour, everything else as often as it was.
+        """
         await asyncio.sleep(2.0)
-        cpu = sum(self.cpu().values())
+        cpu, before = sum(self.cpu().values()), len(self.homeserver.asked)
         await asyncio.sleep(seconds)
-        return (sum(self.cpu().values()) - cpu) / seconds
+        others = sum(path != "sync" for path, _ in self.homeserver.asked[before:])
+        poll_s = next(wait_s for path, wait_s in reversed(self.homeserver.asked) if path == "sync")
+        share = (sum(self.cpu().values()) - cpu) / seconds
+        return share, 3600 / max(poll_s, 0.001) + others * 3600 / seconds
 
 
 def _without_thread(payload: bytes) -> bytes:

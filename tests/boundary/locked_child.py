@@ -114,12 +114,18 @@ def identities() -> str:
     return work()
 
 
+def omemo() -> str:
+    """So does OMEMO, on a library of C's, and on one that would like to print warnings."""
+    work: Callable[[], str] = sys.modules["tests.boundary.omemo_at_work"].work
+    return work()
+
+
 def _libraries() -> tuple[Any, ...]:
     import gmpy2
     import vodozemac
     from cryptography.hazmat.primitives.ciphers import aead  # noqa: F401
 
-    from tests.boundary import identities_at_work  # noqa: F401
+    from tests.boundary import identities_at_work, omemo_at_work  # noqa: F401
 
     return vodozemac, gmpy2, sys.modules["cryptography.hazmat.primitives.ciphers"]
 
@@ -167,7 +173,7 @@ DEEDS: Final = MappingProxyType(
         function.__name__: function
         for function in (
             x32, executable_memory, executable_later, mapped_descriptor, dumpable_again, thread, late_import, trace,
-            ordinary_work, libraries, identities, open_file, make_file, list_root, interfaces, signal_parent,
+            ordinary_work, libraries, identities, omemo, open_file, make_file, list_root, interfaces, signal_parent,
         )
     }
 )  # fmt: skip

@@ -55,7 +55,7 @@ def test_the_x32_table_is_refused() -> None:
     assert tried("all", "x32").status == -signal.SIGSYS
 
 
-@pytest.mark.parametrize("deed", ["ordinary_work", "libraries", "identities"])
+@pytest.mark.parametrize("deed", ["ordinary_work", "libraries", "identities", "omemo"])
 def test_what_the_enclave_does_all_day_still_works(deed: str) -> None:
     done = tried("all", deed)
     assert (done.status, done.result) == (0, "done"), done

@@ -11,22 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from adapters.registry import BUILTIN
+from adapters.registry import BUILTIN, CONTROL_INSIDE
 from bridge.config.handover import gateway_serve
 from bridge.config.load import load
 from bridge.register_page import RegisterPage
 from bridge.spawn import ENCLAVE, GATEWAY, command, environment
 from bridge.wire.codec import FROM_ENCLAVE_CONTROL, FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL, Codec
-from bridge.wire.control import GatewayServe, Locked, Serving
+from bridge.wire.control import Locked
 from bridge.wire.framing import Deframer
+from bridge.wire.gateway_control import GatewayServe, Serving
 from tests.boundary.running import Running, until
 
 pytestmark = [pytest.mark.boundary, pytest.mark.timeout(120)]
 
-INSIDE = re.compile(r"(crypto|vodozemac|gmpy2)(\.|$)|adapters\.(\w+\.inside(_\w+)?|inside_api)$|client(\.|$)")
+INSIDE = re.compile(
+    r"(crypto|vodozemac|gmpy2|doubleratchet|xeddsa)(\.|$)|adapters\.(\w+\.inside(_\w+)?|inside_api)$|client(\.|$)"
+)
 OUTSIDE = re.compile(
     r"bridge\.(?!wire(\.|$))|adapters\.(\w+\.outside(_\w+)?|outside_api|\w+\.transport)$|client(\.|$)"
-    r"|(slixmpp|nio|aiohttp|aiohttp_socks|sqlite3|structlog|logging|asyncio|ssl|lxml|subprocess|multiprocessing|typer|rich)(\.|$)"
+    r"|(slixmpp|nio|omemo|twomemo|oldmemo|aiohttp|aiohttp_socks|sqlite3|structlog|logging|asyncio|ssl|lxml|subprocess|multiprocessing|typer|rich)(\.|$)"
 )
 NETWORKING = re.compile(r"(slixmpp|nio|aiohttp|sqlite3)(\.|$)|adapters\.(\w+\.outside(_\w+)?|\w+\.transport)$")
 
@@ -67,6 +70,7 @@ def test_the_enclave_loads_nothing_of_the_outside(report: Path) -> None:
     arguments += ["--register-fd", str(register.descriptor), "--lockdown", "enforce"]
     for network, halves in BUILTIN.items():
         arguments += ["--adapter", f"{network}={halves.inside}"]
+    arguments += ["--adapter", f"control={CONTROL_INSIDE}"]
     enclave = reported(ENCLAVE, arguments, (control.fileno(), link.fileno(), register.descriptor), report)
     control.close()
     (locked,) = word(ours, FROM_ENCLAVE_CONTROL)  # type: ignore[arg-type]
@@ -75,7 +79,16 @@ def test_the_enclave_loads_nothing_of_the_outside(report: Path) -> None:
     ours.close()
     assert enclave.wait(20) == 0
     modules = imported(report.read_text())
-    assert {"crypto.enclave.lockdown", "bridge.wire.link", "adapters.xmpp.inside", "vodozemac"} <= modules
+    assert {
+        "crypto.enclave.lockdown",
+        "bridge.wire.link",
+        "adapters.xmpp.inside",
+        "adapters.control.inside",
+        "vodozemac",
+        "crypto.omemo.conversation",
+        "doubleratchet",
+        "_libxeddsa",
+    } <= modules
     assert sorted(name for name in modules if OUTSIDE.match(name)) == []
 
 

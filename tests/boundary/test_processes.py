@@ -14,7 +14,7 @@ from tests.boundary.running import Running
 pytestmark = pytest.mark.boundary
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="looking into a process that is not dumpable needs root")
 
-LIBRARIES_INSIDE = ("vodozemac", "gmpy2")
+LIBRARIES_INSIDE = ("vodozemac", "gmpy2", "xeddsa")
 LIBRARIES_OUTSIDE = ("_ssl", "_sqlite3", "_asyncio", "aiohttp", "slixmpp", "lxml")
 
 

@@ -233,4 +233,5 @@ def test_nothing_is_left_in_the_folder_but_the_ledger_and_the_lock(running: Runn
     running.signal(signal.SIGTERM)
     running.status_of_exit()
     names = {name for name in os.listdir(running.folder / "ledger") if not name.startswith("ledger.db")}
-    assert names == {"supervisor.lock"}
+    assert names == {"supervisor.lock", "ledger.files"}
+    assert [path for path in (running.folder / "ledger" / "ledger.files").rglob("*") if path.is_file()] == []

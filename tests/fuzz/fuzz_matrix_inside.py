@@ -68,7 +68,12 @@ def _answer(request: str) -> Callable[[bytes], None]:
     return act
 
 
-ACTS = [*(_arrival(name) for name in ARRIVALS), *(_answer(request) for request in ANSWERS_ALL), _arrival(names.SIGNAL)]
+ACTS = [
+    *(_arrival(name) for name in ARRIVALS),
+    *(_answer(request) for request in ANSWERS_ALL),
+    _arrival(names.SIGNAL),
+    _arrival(names.LEFT_OUT),
+]
 
 
 def target(data: bytes) -> None:

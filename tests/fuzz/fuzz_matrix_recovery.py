@@ -4,13 +4,13 @@ The first octet chooses what is being answered: the name of the default key, or 
 others are as an honest client left them. The rest is the answer's body.
 """
 
-import json
 import sys
 from typing import cast
 
 from adapters.matrix import names
 from adapters.matrix.inside_identity import state_of
 from bridge.wire.values import Opaque
+from crypto.olm.backup import SECRET
 from crypto.olm.identity import MASTER, USAGES
 from crypto.olm.storage import DEFAULT_KEY, KEY_PREFIX
 from tests.unit.fake_step import Carried
@@ -18,6 +18,7 @@ from tests.unit.matrix_world import ALICE, Machine, World
 from tests.unit.test_matrix_recovery import THEIRS, WRITTEN, begin, elsewhere
 
 KINDS = (DEFAULT_KEY, KEY_PREFIX + "k1", *(f"m.cross_signing.{usage}" for usage in USAGES))
+KNOWN = (*KINDS, SECRET)
 
 
 def _waiting(secret: str) -> tuple[World, Machine]:
@@ -39,10 +40,13 @@ def _answer(world: World, alice: Machine, chosen: str, body: bytes) -> None:
     pending = [carried for _, carried in world.waiting if carried.request == names.ACCOUNT_DATA_GET]
     while pending:
         for carried in pending:
-            honest = json.dumps(world.account_data[ALICE, _kind(carried)]).encode()
-            alice.answered(carried, body if _kind(carried) == chosen else honest)
+            honest = world.account_data.get((ALICE, _kind(carried)))
+            if _kind(carried) == chosen:
+                alice.answered(carried, body)
+            else:
+                alice.answered(carried, honest or {}, "ok" if honest is not None else names.NOT_FOUND)
         fresh = [carried for carried in alice.step.take() if carried.request == names.ACCOUNT_DATA_GET]
-        pending = [carried for carried in fresh if (ALICE, _kind(carried)) in world.account_data]
+        pending = [carried for carried in fresh if _kind(carried) in KNOWN]
 
 
 def target(data: bytes) -> None:

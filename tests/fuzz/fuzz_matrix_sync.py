@@ -19,7 +19,7 @@ def target(data: bytes) -> None:
         assert body == bytes(raw)
     assert len(KeyNews().entries(sync, full=True)) == 1
     for room_id, room in sync.rooms.join.items():
-        room.may_be_direct()
+        room.may_be_direct(["@bob:two.example"])
         for raw in room.timeline.events:
             membership(event_of(raw))
             assert bytes(raw) in event_entry(room_id, raw)[1]

@@ -12,6 +12,7 @@ from crypto.olm.errors import OlmError
 from crypto.olm.sas import Ends, Party, public_of
 from crypto.olm.verification import advanced, ended, is_request
 
+_CODE = bytes(range(16))
 _KINDS = ("request", "ready", "start", "accept", "key", "mac", "done", "cancel")
 _US, _THEM = Party("@a:x", "A", "K" * 43, "M" * 43), Party("@b:x", "B", "L" * 43, "N" * 43)
 _FLOW = states.Flow(Ends("$t", _US, _THEM), in_room=True)
@@ -29,7 +30,8 @@ def _reached() -> tuple[states.State, ...]:
     confirmed, _ = advanced(comparing, states.Matched())
     revealed = states.Revealed(_FLOW, offer, strings, "c", _SECRET)
     asked = states.Requested("$t", in_room=True, us=_US)
-    return (asked, states.Asked(_FLOW), prepared, started, committed, revealed, comparing, confirmed)
+    showing, scanned = states.Prepared(_FLOW, _CODE), states.Scanned(_FLOW)
+    return (asked, states.Asked(_FLOW), prepared, showing, scanned, started, committed, revealed, comparing, confirmed)
 
 
 STATES = _reached()
@@ -54,7 +56,7 @@ def _heard(state: states.State, message: messages.Message) -> None:
         case messages.Request():
             return
         case messages.Ready():
-            event: states.Event = states.Answered(_THEM, message.methods)
+            event: states.Event = states.Answered(_THEM, message.methods, _CODE)
         case messages.Start():
             event = states.Began(message, _SECRET)
         case messages.Accept():
@@ -66,6 +68,9 @@ def _heard(state: states.State, message: messages.Message) -> None:
     except OlmError:
         following, _ = ended(state, states.INVALID)
     assert not isinstance(following, states.Verified), "nobody proves keys without the secret"
+    if isinstance(following, states.Scanned) and not isinstance(state, states.Scanned):
+        assert isinstance(message, messages.Reciprocate)
+        assert message.secret == _CODE, "nobody scans a code without its secret"
 
 
 def _request(data: bytes) -> None:

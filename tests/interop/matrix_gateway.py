@@ -9,6 +9,9 @@ from adapters.matrix.outside import MatrixOutside
 from adapters.outside_api import AccountRoutes, Outcome, Route
 from bridge.wire.link import Carry
 from crypto.message import Message
+from rig.bob.client import Bob
+from rig.synapse import MatrixAccount, Synapse
+from tests.conftest import BobFactory
 from tests.unit.fake_step import Carried, MemoryRecords, MemoryStep
 from tests.unit.matrix_world import policy
 
@@ -26,6 +29,7 @@ class MatrixGateway:
     outside: MatrixOutside = field(init=False)
     marks: dict[str, str] = field(default_factory=dict)
     states: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
     arrivals: list[tuple[str, bytes]] = field(default_factory=list)
     outcomes: list[tuple[str, Outcome]] = field(default_factory=list)
     _lanes: dict[str, asyncio.Queue[Carried]] = field(default_factory=dict)
@@ -109,11 +113,11 @@ class MatrixGateway:
             )
         )
 
-    def send(self, text: str, message_id: str) -> None:
-        """A message of the other network for the first contact."""
-        contact = self.step.account.contacts[0]
+    def send(self, text: str, message_id: str, *, contact: int = 0) -> None:
+        """A message of the other network for a contact, the first one."""
+        receiver = self.step.account.contacts[contact]
         message = Message(message_id, text, position=self.step.position + 1)
-        self.commit(lambda: self.inside.to_network(self.step, contact, message))
+        self.commit(lambda: self.inside.to_network(self.step, receiver, message))
 
     @property
     def texts(self) -> list[str]:
@@ -149,6 +153,30 @@ class MatrixGateway:
     def health(self, account: str | None, state: str, detail: str) -> None:
         """See Edge."""
         self.states.append(state)
+        self.details.append(detail)
+
+
+async def opened(
+    gateways: list[MatrixGateway], synapse: Synapse, user: MatrixAccount, *contacts: MatrixAccount
+) -> MatrixGateway:
+    """The gateway of a user with these contacts, started; it is stopped with the others."""
+    mapped = tuple(contact.user_id for contact in contacts)
+    made = MatrixGateway(user.user_id, mapped, synapse.url, {"password": user.password})
+    gateways.append(made)
+    await made.start()
+    return made
+
+
+async def talking(
+    synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
+) -> tuple[MatrixGateway, Bob, str]:
+    """A gateway and Bob in the room that the gateway made for its first message."""
+    alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
+    one = await opened(gateways, synapse, alice, account)
+    bob = await bob_factory(account)
+    one.send("hello", "a0")
+    await bob.wait_messages(1)
+    return one, bob, await bob.joined_room(inviter=alice.user_id)
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

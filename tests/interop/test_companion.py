@@ -20,6 +20,7 @@ from rig.xmpp import XmppServer
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]
 MESSAGES = 20
+BETTER = "alice says it better."
 
 
 @pytest.fixture(scope="module", params=["prosody", "ejabberd"])
@@ -108,11 +109,19 @@ async def test_twenty_messages_each_way_through_a_killed_enclave_and_one_string_
     await _bob_has(scene, from_alice)
     await _alice_has(profanity, from_bob)
 
+    await profanity.command("/correction on")
+    await profanity.command(f"/correct {BETTER}")
+    edit = await scene.bob.wait_for(
+        lambda e: (e.get("relation") or {}).get("rel_type") == "m.replace", timeout_s=60, what="the new wording"
+    )
+    assert edit["content"]["m.new_content"]["body"] == BETTER
+    assert edit["relation"]["event_id"] == scene.bob.messages[MESSAGES - 1].event_id
+
     await profanity.command(f"/msg lockgate.local verify bob {leg['sas']}")
     await profanity.wait_for("bob: verified")
     for capture in scene.xmpp_tap.captures:
         passed = bytes(capture.to_server) + bytes(capture.to_client)
-        assert not any(text.encode() in passed for text in from_alice + from_bob)
+        assert not any(text.encode() in passed for text in [*from_alice, *from_bob, BETTER])
 
 
 async def test_a_companion_that_is_killed_loses_nothing_that_was_sent_to_its_user(

@@ -112,3 +112,14 @@ def test_with_profanity_behind_the_companion_all_claims_hold(short_path: Path) -
         assert process.returncode == 0, said[-4000:]
     assert "Verdict: every message arrived exactly once" in said
     assert "  NO   " not in said
+
+
+@pytest.mark.parametrize("server", ["prosody", "ejabberd"])
+def test_with_profanitys_own_omemo_all_claims_hold(short_path: Path, server: str) -> None:
+    with _demo(short_path, "--client", "profanity-omemo", "--server", server) as process:
+        said, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, said[-4000:]
+    assert "Verdict: every message arrived exactly once" in said
+    assert "yes  Profanity marks every message, hers and Bob's, as encrypted" in said
+    assert "  NO   " not in said
+    assert list(short_path.iterdir()) == []

@@ -8,7 +8,7 @@ from adapters.matrix.inside_state import Outbound, Tracked
 from adapters.matrix.outside import MatrixOutside
 from rig.synapse import Synapse
 from tests.conftest import BobFactory
-from tests.interop.matrix_gateway import MatrixGateway, until
+from tests.interop.matrix_gateway import MatrixGateway, opened, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 TEXTS = ["plain", "emoji \U0001f6a2\U0001f512", "עברית \u202emixed\u202c", "<&>\"'", "two\nlines", "x" * 20_000]
@@ -43,9 +43,7 @@ async def test_a_client_with_independent_encryption_talks_both_ways(
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
     bob = await bob_factory(account)
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     for number, text in enumerate(TEXTS):
         one.send(text, f"a{number}")
     seen = await bob.wait_messages(len(TEXTS))
@@ -64,9 +62,7 @@ async def test_an_invitation_of_a_mapped_contact_is_accepted_and_the_first_messa
     synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
 ) -> None:
     alice, account, other = (synapse.account(unique(name)) for name in ("alice", "bob", "mallory"))
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     await until(lambda: "since" in one.marks)
     bob, mallory = await bob_factory(account), await bob_factory(other)
     stranger = await mallory.create_direct_room(alice.user_id)
@@ -85,9 +81,7 @@ async def test_what_was_written_while_the_gateway_was_away_arrives_in_order_and_
     synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     bob = await bob_factory(account)
     one.send("hello", "a0")
     room = await bob.joined_room(inviter=alice.user_id)
@@ -110,9 +104,7 @@ async def test_a_new_device_of_the_contact_reads_and_a_logged_out_one_is_shut_ou
     synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     first = await bob_factory(account)
     one.send("for the first", "a0")
     await first.wait_messages(1)
@@ -155,9 +147,7 @@ async def test_an_expired_token_is_replaced_and_nothing_is_lost(
     synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     bob = await bob_factory(account)
     one.send("before", "a0")
     await bob.wait_messages(1)

@@ -9,7 +9,7 @@ from adapters.matrix.inside_identity import shown_recovery_key, state_of
 from crypto.olm.storage import StorageKey, recovery_key
 from rig.synapse import Synapse
 from tests.conftest import BobFactory
-from tests.interop.matrix_gateway import MatrixGateway, until
+from tests.interop.matrix_gateway import MatrixGateway, opened, until
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
 
@@ -19,9 +19,7 @@ async def test_a_client_that_shuts_out_unsigned_devices_talks_both_ways_and_show
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
     bob = await bob_factory(account, strict=True)
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     await until(lambda: state_of(one.step).stored)
     for number in range(5):
         one.send(f"from Alice {number}", f"a{number}")
@@ -41,9 +39,7 @@ async def test_the_recovery_key_opens_the_identity_for_the_owners_own_client(
     synapse: Synapse, unique: Callable[[str], str], gateways: list[MatrixGateway], bob_factory: BobFactory
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     await until(lambda: state_of(one.step).stored)
     written = shown_recovery_key(one.step)
     element = await bob_factory(alice, cross_sign=False)
@@ -57,9 +53,7 @@ async def test_an_identity_that_another_client_made_is_left_alone(
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
     element = await bob_factory(alice)
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     await until(lambda: state_of(one.step).elsewhere)
     assert state_of(one.step).own is None
     assert (await element.ask("identity", user=alice.user_id, device=element.device_id))["device_signed"] is True
@@ -71,9 +65,7 @@ async def test_the_gateway_joins_the_identity_and_the_storage_of_another_client_
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
     element = await bob_factory(alice)
     written = str((await element.ask("make_secret_storage"))["recovery_key"])
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     await until(lambda: state_of(one.step).elsewhere)
     assert await recovered(one, recovery_key(StorageKey(bytes(32)))) == "wrong-key"
     assert await recovered(one, written) == "ok"
@@ -107,9 +99,7 @@ async def test_messages_are_held_when_the_contacts_identity_is_reset_and_pass_on
 ) -> None:
     alice, account = synapse.account(unique("alice")), synapse.account(unique("bob"))
     first = await bob_factory(account)
-    one = MatrixGateway(alice.user_id, (account.user_id,), synapse.url, {"password": alice.password})
-    gateways.append(one)
-    await one.start()
+    one = await opened(gateways, synapse, alice, account)
     one.send("before", "a0")
     await first.wait_messages(1)
     second = await bob_factory(account)  # it has no recovery key: it resets the identity

@@ -100,6 +100,13 @@ async def test_the_operator_joins_the_identity_that_element_made_and_no_shield_i
     (seen,) = await scene.bob.wait_messages(1, timeout_s=90)
     assert (seen.body, seen.shield) == ("from Alice", "none")
     assert not scene.bob.undecryptable
+    await until_own(scene, "backup", "active")
+    async with asyncio.timeout(30):
+        while (await element.ask("backup_count"))["count"] == 0:  # noqa: ASYNC110 - the server has to be asked
+            await asyncio.sleep(0.2)
+    counters = json.loads(await tell(scene, "status", "--json"))["counters"]
+    assert counters["undecryptable-now"] == 0
+    assert not [code for code in counters if code.startswith("raised-")]
 
 
 async def test_the_recovery_key_is_shown_once_and_written_nowhere(scene: Scene) -> None:

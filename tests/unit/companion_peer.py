@@ -50,6 +50,8 @@ class Bob:
     received: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     plain: list[str] = field(default_factory=list)
+    contents: list[tuple[Element, ...]] = field(default_factory=list)
+    """Everything that came decrypted."""
     current: str | None = None
     keys: set[bytes] = field(default_factory=set)
     """Everything secret that its sessions ever had."""
@@ -66,6 +68,7 @@ class Bob:
         thread = thread_of(stanza) or ""
         outcome = receive(self.conversations.get(thread), stanza, terms=self.terms, retained=self.retained, draw=draw)
         out = self._keep(thread, outcome)
+        self.contents += [outcome.content] if outcome.content else []
         for content in [read_content(outcome.content)] if outcome.content else []:
             self.received += content.received
             text = next((e.text for e in outcome.content if e.name == "body"), None)

@@ -10,11 +10,24 @@ from typing import Literal, TypeVar, cast
 
 from adapters.inside_api import AccountPolicy, AnyValue, InsideHalf
 from bridge.wire.link import Input
+from crypto.commands import Answer, Order
 from crypto.content import Part
 from crypto.message import Message, Signal
 
 T = TypeVar("T")
-_LISTS = ("carries", "reports", "traces", "deliveries", "signals", "notices", "pulls", "parts", "done", "failures")
+_LISTS = (
+    "carries",
+    "reports",
+    "traces",
+    "deliveries",
+    "signals",
+    "notices",
+    "pulls",
+    "parts",
+    "moves",
+    "done",
+    "failures",
+)
 
 
 class MemoryRecords:
@@ -76,6 +89,7 @@ class MemoryStep:
     notices: list[tuple[str, str]] = field(default_factory=list)
     pulls: list[tuple[str, str, int]] = field(default_factory=list)
     parts: list[tuple[str, str, Part]] = field(default_factory=list)
+    moves: list[str] = field(default_factory=list)
     done: list[tuple[str, str]] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     _drawn: int = 0
@@ -137,6 +151,18 @@ class MemoryStep:
         """Note the part that was handed over."""
         self.parts.append((contact, message_id, part))
 
+    def command(self, contact: str, order: Order) -> Answer | None:
+        """There are no commands here."""
+        return None
+
+    def commands(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    def moved(self, contact: str) -> None:
+        """Note it: nobody here drives it."""
+        self.moves.append(contact)
+
     def delivered(self, contact: str, message_id: str) -> None:
         """Note the message that the network has."""
         self.done.append((contact, message_id))
@@ -155,7 +181,7 @@ class MemoryStep:
         """The codes reported so far."""
         return [code for code, _ in self.reports]
 
-    def commit(self, act: Callable[[], None]) -> None:
+    def commit(self, act: Callable[[], object]) -> None:
         """Run one step: position counts up; when it raises, records and effects are as before."""
         held, lists = (
             dict(self.records.held),

@@ -40,10 +40,16 @@ class FakeHomeserver:
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     encryption: dict[str, JSON] = field(default_factory=dict)
+    state: dict[str, dict[str, JSON]] = field(default_factory=dict)
+    """Further state of rooms, by type."""
+    senders: dict[str, str] = field(default_factory=dict)
+    """Who set the state of a room, when it was not Bob."""
     direct: JSON = field(default_factory=dict)
     pages: dict[str, JSON] = field(default_factory=dict)
     syncs: list[JSON] = field(default_factory=list)
     token: str = ""
+    polling: int = 0
+    """Syncs that wait, also for somebody who is gone."""
     device: str = ""
     logins: int = 0
     made: int = 0
@@ -118,7 +124,7 @@ class FakeHomeserver:
         elif parts[0] == "sync":
             answer = await self._sync()
         elif parts[0] == "joined_rooms":
-            answer = {"joined_rooms": list(self.members)}
+            answer = {"joined_rooms": [room for room, members in self.members.items() if members[ALICE] == "join"]}
         elif parts[0] == "createRoom":
             answer = {"room_id": self._create(json.loads(body))}
         return web.json_response(answer)
@@ -126,10 +132,13 @@ class FakeHomeserver:
     async def _sync(self) -> JSON:
         if not self.syncs:
             self._more.clear()
+            self.polling += 1
             try:
                 await asyncio.wait_for(self._more.wait(), 0.2)
             except TimeoutError:
                 return {"next_batch": "idle"}
+            finally:
+                self.polling -= 1
         return {"next_batch": f"after{len(self.requests)}", **self.syncs.pop(0)}
 
     def _user(self, method: str, parts: Sequence[str], body: bytes) -> web.Response:
@@ -143,18 +152,25 @@ class FakeHomeserver:
 
     def _room(self, parts: Sequence[str], query: str) -> web.Response:
         room = parts[1]
-        if parts[2] == "members":
-            chunk = [_member(user, membership) for user, membership in self.members[room].items()]
-            return web.json_response({"chunk": chunk})
         if parts[2] == "state":
-            found = self.encryption.get(room)
-            return web.json_response(found) if found is not None else _error(404, "M_NOT_FOUND")
+            return web.json_response(self._state(room))
         if parts[2] == "messages":
             start = next(part.partition("=")[2] for part in query.split("&") if part.startswith("from="))
             return web.json_response(self.pages.get(start, {"chunk": []}))
         if parts[2] == "join":
             self.members[room][ALICE] = "join"
+        if parts[2] == "leave":
+            self.members[room][ALICE] = "leave"
         return web.json_response({"event_id": "$sent", "room_id": room})
+
+    def _state(self, room: str) -> list[JSON]:
+        events = [_member(user, membership) for user, membership in self.members[room].items()]
+        found = {"m.room.encryption": self.encryption.get(room), **self.state.get(room, {})}
+        return events + [
+            {"type": kind, "state_key": "", "sender": self.senders.get(room, BOB), "content": content}
+            for kind, content in found.items()
+            if content is not None
+        ]
 
     def _create(self, body: JSON) -> str:
         self.made += 1

@@ -2,15 +2,15 @@
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from adapters.inside_api import AccountPolicy, ContactPolicy
 from adapters.matrix import names
 from adapters.matrix.inside import MatrixInside
 from adapters.matrix.inside_identity import IdentityState, state_of
-from bridge.wire.values import Address, Opaque, Public, Sealed
-from crypto.message import Assurance, Message
+from bridge.wire.values import Address, Code, Number, Opaque, Public, Sealed
+from crypto.message import Assurance, Message, Signal
 from tests.unit.fake_step import Carried, MemoryRecords, MemoryStep
 
 ALICE, BOB, CAROL = "@alice:one.example", "@bob:two.example", "@carol:two.example"
@@ -69,6 +69,27 @@ class Machine:
         message = Message(message_id or f"m{position}", text, position=position)
         self.step.commit(lambda: self.half.to_network(self.step, contact, message))
 
+    def hands_over(self, message: Message) -> None:
+        """Give it this message of the other network for its first contact."""
+        contact = self.step.account.contacts[0]
+        self.step.commit(lambda: self.half.to_network(self.step, contact, message))
+
+    def signals(self, signal: Signal) -> None:
+        """Give it a signal of the user's for its first contact."""
+        contact = self.step.account.contacts[0]
+        self.step.commit(lambda: self.half.signalled(self.step, contact, signal))
+
+    def allows(self, **options: str) -> None:
+        """The operator's policy for its contacts: `reactions="yes"` is the option `content-reactions`."""
+        told = {f"content-{name}": value for name, value in options.items()}
+        account = self.step.account
+        self.step.account = replace(account, contacts=tuple(replace(one, options=told) for one in account.contacts))
+
+    def delivered(self) -> list[Message]:
+        """The messages it delivered since the last call."""
+        taken, self.step.deliveries = self.step.deliveries, []
+        return [message for _, message in taken]
+
     def texts(self) -> list[str]:
         """What it delivered, in order."""
         return [message.body for _, message in self.step.deliveries]
@@ -84,6 +105,13 @@ class World:
     fallback: dict[tuple[str, str], dict[str, JSON]] = field(default_factory=dict)
     identities: dict[str, JSON] = field(default_factory=dict)
     account_data: dict[tuple[str, str], JSON] = field(default_factory=dict)
+    backups: dict[str, list[JSON]] = field(default_factory=lambda: defaultdict(list))
+    """Versions of each user's key backup, as made; a deleted one is emptied."""
+    backed_up: dict[tuple[str, str, str, str], JSON] = field(default_factory=dict)
+    """Entries by user, version, room and session."""
+    spooled: dict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    media: dict[str, bytes] = field(default_factory=dict)
+    """Files under way by transfer, and those that were uploaded by URI."""
     encryption: JSON | None = field(default_factory=lambda: {"algorithm": "m.megolm.v1.aes-sha2"})
     members: dict[str, str] = field(default_factory=lambda: {ALICE: "join", BOB: "join"})
     room_id: str = "!Room:one.example"
@@ -150,7 +178,10 @@ class World:
             return
         handler = getattr(self, "_" + carried.request.replace("-", "_"))
         body = handler(machine, carried)
-        machine.answered(carried, body or {}, "ok" if body is not None else names.NOT_FOUND)
+        if isinstance(body, str):
+            machine.answered(carried, b"", body)
+            return
+        machine.answered(carried, {} if body is None else body, "ok" if body is not None else names.NOT_FOUND)
 
     def sent(self, user: str, request: str) -> list[Carried]:
         """The requests of that name that the user's machines made."""
@@ -223,6 +254,44 @@ class World:
     def _account_data_get(self, machine: Machine, carried: Carried) -> JSON | None:
         return self.account_data.get((machine.user, cast(Opaque, carried.values["type"]).v))
 
+    def _backup_version_get(self, machine: Machine, carried: Carried) -> JSON | None:
+        present = [(number, made) for number, made in enumerate(self.backups[machine.user], 1) if made]
+        if not present:
+            return None
+        number, made = present[-1]
+        return {**made, "version": str(number), "count": 0, "etag": "0"}
+
+    def _backup_version_make(self, machine: Machine, carried: Carried) -> JSON:
+        self.backups[machine.user].append(json.loads(cast(Public, carried.values["body"]).v))
+        return {"version": str(len(self.backups[machine.user]))}
+
+    def _backup_put(self, machine: Machine, carried: Carried) -> JSON | str:
+        version = cast(Opaque, carried.values["version"]).v
+        made = self.backups[machine.user]
+        if not 0 < int(version) <= len(made) or not made[int(version) - 1]:
+            return names.NOT_FOUND
+        if any(made[int(version) :]):
+            return names.FORBIDDEN
+        body = json.loads(cast(Sealed, carried.values["body"]).v)
+        for room, sessions in body["rooms"].items():
+            for session, entry in sessions["sessions"].items():
+                self.backed_up[machine.user, version, room, session] = entry
+        return {"count": len(self.backed_up), "etag": "1"}
+
+    def _backup_get(self, machine: Machine, carried: Carried) -> JSON | None:
+        version, session = cast(Opaque, carried.values["version"]).v, cast(Opaque, carried.values["session"]).v
+        return self.backed_up.get((machine.user, version, cast(Address, carried.values["room"]).v, session))
+
+    def _send_key_request(self, machine: Machine, carried: Carried) -> JSON:
+        for user, devices in json.loads(cast(Public, carried.values["body"]).v)["messages"].items():
+            for device, content in devices.items():
+                if (target := self.machines.get((user, device))) is not None:
+                    event = {"type": "m.room_key_request", "sender": machine.user, "content": content}
+                    self.to_device.append((target, event))
+        if not self.to_device_held:
+            self.flush_to_device()
+        return {}
+
     def _keys_claim(self, machine: Machine, carried: Carried) -> JSON:
         answer: JSON = {}
         for user, devices in json.loads(cast(Public, carried.values["keys"]).v).items():
@@ -281,6 +350,59 @@ class World:
         if not self.events_held:
             self.show(event)
         return {"event_id": event["event_id"]}
+
+    def _file_part(self, machine: Machine, carried: Carried) -> JSON:
+        self.spooled[cast(Opaque, carried.values["transfer"]).v] += cast(Sealed, carried.values["content"]).v
+        return {}
+
+    def _file_upload(self, machine: Machine, carried: Carried) -> JSON:
+        url = f"mxc://one.example/medium{len(self.media)}"
+        self.media[url] = bytes(self.spooled.pop(cast(Opaque, carried.values["transfer"]).v))
+        return {"content_uri": url}
+
+    def _file_drop(self, machine: Machine, carried: Carried) -> JSON:
+        self.spooled.pop(cast(Opaque, carried.values["transfer"]).v, None)
+        return {}
+
+    def _file_forget(self, machine: Machine, carried: Carried) -> JSON:
+        return {}
+
+    def _file_fetch(self, machine: Machine, carried: Carried) -> bytes | None:
+        offset, size = cast(Number, carried.values["offset"]).v, cast(Number, carried.values["size"]).v
+        medium = self.media.get(cast(Address, carried.values["url"]).v)
+        return None if medium is None else medium[offset : offset + size]
+
+    def _room_react(self, machine: Machine, carried: Carried) -> JSON:
+        relation = {
+            "rel_type": "m.annotation",
+            "event_id": cast(Address, carried.values["event"]).v,
+            "key": cast(Public, carried.values["emoji"]).v.decode(),
+        }
+        return self._plain_event(machine, "m.reaction", {"m.relates_to": relation})
+
+    def _room_redact(self, machine: Machine, carried: Carried) -> JSON:
+        return self._plain_event(machine, "m.room.redaction", {"redacts": cast(Address, carried.values["event"]).v})
+
+    def _plain_event(self, machine: Machine, kind: str, content: JSON) -> JSON:
+        event = {"type": kind, "sender": machine.user, "event_id": f"$event{len(self.timeline)}", "content": content}
+        self.timeline.append(event)
+        if not self.events_held:
+            self.show(event)
+        return {"event_id": event["event_id"]}
+
+    def _room_receipt(self, machine: Machine, carried: Carried) -> JSON:
+        if cast(Code, carried.values["kind"]).v == "read":
+            body = {"contact": machine.user, "read": [cast(Address, carried.values["event"]).v]}
+            for (user, _), other in list(self.machines.items()):
+                if user != machine.user:
+                    other.arrives(names.SIGNAL, body)
+        return {}
+
+    def _room_typing(self, machine: Machine, carried: Carried) -> JSON:
+        return {}
+
+    def _presence_put(self, machine: Machine, carried: Carried) -> JSON:
+        return {}
 
     def show(self, event: JSON, room_id: str | None = None) -> None:
         """Hand an event of the timeline to all machines."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from adapters.inside_api import AccountPolicy, AnyValue, ContactPolicy, LegStatus, Step
 from bridge.wire.link import Input
 from bridge.wire.values import Address, Code, Opaque, RequestShape, Sealed
+from crypto.content import Attachment
 from crypto.message import Assurance, Message, Signal
 from crypto.records import Records
 
@@ -45,7 +46,8 @@ class PaperInside:
         if text == "raise":
             step.carry("letter", {"to": Address(v="x@y"), "body": Sealed(v=b"")}, lane="l")
             raise LookupError(text)
-        step.deliver(contact, Message(id=f"m{step.position}", body=text, position=step.position))
+        attachment = Attachment("cat.png") if text == "file" else None
+        step.deliver(contact, Message(f"m{step.position}", text, position=step.position, attachment=attachment))
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Send the text on."""

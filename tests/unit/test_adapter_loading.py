@@ -7,7 +7,7 @@ import pytest
 
 from adapters.registry import BUILTIN, ENTRY, Unloadable, half, trouble
 from bridge.routes import outside_halves
-from bridge.wire.control import NetworkSettings, Setting
+from bridge.wire.gateway_control import NetworkSettings, Setting
 
 SECRET = "hunter2"
 PACKAGE = {

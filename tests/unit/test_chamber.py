@@ -162,6 +162,11 @@ def test_a_leg_weaker_than_required_refuses_before_anything_is_sent() -> None:
     assert note.values["code"] == Code(v="far-leg-too-weak")
 
 
+def test_a_file_for_a_network_that_has_none_is_refused(bench: Bench) -> None:
+    [note] = bench.send("file").carries
+    assert note.values["code"] == Code(v="files-not-allowed")
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [("raise", "raised-lookup-error"), ("shape", "raised-egress"), ("undeclared", "raised-egress")],

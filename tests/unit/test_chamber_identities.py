@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from adapters.inside_api import InsideHalf, Step
+from adapters.inside_api import InsideHalf, Proof, Step
 from adapters.matrix import names
 from adapters.matrix.inside import MatrixInside
 from adapters.matrix.inside_identity import IdentityState
@@ -26,6 +26,7 @@ from tests.unit.test_chamber import KEY, FakeHost
 
 ALICE, BOB = "@alice:one.example", "@bob:two.example"
 PINNED, SHOWN = "P" * 43, "S" * 43
+NOW = FakeHost().now_ms()
 OURS = OwnIdentity(ALICE, bytes([1] * 32), bytes([2] * 32), bytes([3] * 32))
 
 
@@ -88,7 +89,7 @@ def test_a_verification_holds_only_for_the_identity_whose_key_was_compared(chamb
     assert decide(chamber, "verify", SHOWN) == "other-session"
     assert pin(chamber) == Pin(PINNED)
     assert decide(chamber, "verify", PINNED) == "ok"
-    assert pin(chamber) == Pin(PINNED, verified=True)
+    assert pin(chamber) == Pin(PINNED, verified=True, proof=Proof("key", "operator", NOW))
 
 
 def test_an_approval_holds_only_for_the_identity_that_is_shown_now(chamber: Chamber) -> None:
@@ -96,7 +97,7 @@ def test_an_approval_holds_only_for_the_identity_that_is_shown_now(chamber: Cham
     assert decide(chamber, "approve", PINNED) == "other-session"
     assert decide(chamber, "approve", None) == "other-session"
     assert decide(chamber, "approve", SHOWN) == "ok"
-    assert pin(chamber) == Pin(SHOWN)
+    assert pin(chamber) == Pin(SHOWN, proof=Proof("approved", "operator", NOW))
 
 
 def test_distrusting_needs_no_comparison(chamber: Chamber) -> None:

@@ -145,6 +145,8 @@ def test_without_a_terminal_or_a_file_nothing_is_recovered(gateway: Gateway, loc
         ({"state": "elsewhere"}, "lockgate matrix recover alice"),
         ({"state": "preparing", "problem": "auth-required"}, "log in to the account with Element"),
         ({"state": "replaced"}, "change the account's password"),
+        ({"state": "ours", "backup": "foreign"}, "lockgate matrix recover joins it"),
+        ({"state": "ours", "backup": "no-storage-key"}, "lets the gateway make one"),
     ],
 )
 def test_what_is_to_be_done_about_the_accounts_identity_is_told(

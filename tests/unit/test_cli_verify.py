@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.cli import verifying
+from bridge.cli.codes import drawn
 from bridge.errors import OperatorError, WorldError
+from tests.unit.codes_read import scanned
 from tests.unit.config_site import Site
 from tests.unit.test_cli_running import Gateway, gateway, site
 
@@ -42,11 +46,11 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "_ASK_EVERY_S", 0.0)
 
 
-def verify(site: Site, *words: str, to_device: bool = False) -> None:
+def verify(site: Site, *words: str, to_device: bool = False, code: bool = False) -> None:
     """Run the command; the operator answers with these words."""
     typed = iter(words)
     config: Path = site.file
-    verifying.verify(config, "alice", "bob", to_device=to_device, read=lambda _: next(typed))
+    verifying.verify(config, "alice", "bob", to_device=to_device, code=code, read=lambda _: next(typed))
 
 
 def orders(gateway: Gateway) -> list[object]:
@@ -113,4 +117,45 @@ def test_there_has_to_be_somebody_to_ask(gateway: Gateway, site: Site, monkeypat
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     with pytest.raises(OperatorError):
         verify(site)
+    assert gateway.asked == []
+
+
+# ---------------------------------------------------------------- codes to scan
+CODE = b"MATRIX\x02\x00\x00\x2c$" + b"A" * 43 + bytes(range(200, 256)) + bytes(24)
+SHOWING: dict[str, Any] = {"code": "ok", "state": "prepared", "scan": CODE.hex()}
+SCANNED: dict[str, Any] = {"code": "ok", "state": "scanned", "mark": "ab" * 16}
+
+
+@given(st.binary(min_size=1, max_size=400))
+def test_a_code_on_the_terminal_is_read_by_another_implementation(octets: bytes) -> None:
+    assert scanned(drawn(octets)) == octets
+
+
+@pytest.mark.parametrize(("word", "decision"), [("y", "match"), ("n", "differ")])
+def test_a_code_is_shown_once_and_the_answer_is_about_it(
+    gateway: Gateway, site: Site, capsys: pytest.CaptureFixture[str], word: str, decision: str
+) -> None:
+    over = VERIFIED if word == "y" else cancelled("key-mismatch")
+    answers(gateway, {"code": "ok"}, ASKED, SHOWING, SHOWING, SCANNED, {"code": "ok"}, over)
+    failed = None
+    try:
+        verify(site, word, code=True)
+    except WorldError as error:
+        failed = error.problems[0].code
+    assert failed == (None if word == "y" else "key-mismatch")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line and set(line) <= set("█▀▄ ")]
+    assert scanned(lines) == CODE
+    assert orders(gateway)[0] == ("begin-code", None)
+    assert (decision, "ab" * 16) in orders(gateway)
+
+
+def test_a_contact_whose_client_cannot_scan_compares_emoji_instead(gateway: Gateway, site: Site) -> None:
+    answers(gateway, {"code": "ok"}, ASKED, COMPARING, OK, VERIFIED)
+    verify(site, "y", code=True)
+    assert ("match", "1000 2000 3000") in orders(gateway)
+
+
+def test_a_code_is_not_asked_for_from_device_to_device(gateway: Gateway, site: Site) -> None:
+    with pytest.raises(OperatorError):
+        verify(site, code=True, to_device=True)
     assert gateway.asked == []

@@ -213,6 +213,7 @@ def test_the_mac_of_our_own_payload_is_found() -> None:
         ("policy-violation", "cancel", Meaning.FINAL),
         ("policy-violation", "wait", Meaning.PASSING),
         ("remote-server-timeout", "wait", Meaning.PASSING),
+        ("gone", "cancel", Meaning.FINAL),
         ("service-unavailable", "cancel", Meaning.PASSING),
         ("made-up", "cancel", Meaning.PASSING),
         ("not-acceptable", "modify", Meaning.SESSION_LOST),
@@ -237,6 +238,7 @@ def test_an_error_without_anything_in_it_may_pass() -> None:
     [
         (["nobody"], "the contact must look like name@domain"),
         (["bob@example.net/x", "--account", "a@b"], "the contact must look like name@domain"),
+        (["matrix.example.net"], "--account must look like name@domain"),
         (["bob@example.net"], "--account must look like name@domain"),
         (["bob@example.net", "--account", "bob@example.net"], "the contact is the account itself"),
         (["bob@example.net", "--account", "a@b", "--password-file", "/nowhere"], "cannot be read"),
@@ -322,9 +324,9 @@ class Recorder:
         self.said.append(f"{show} {status}")
         return True
 
-    async def ask(self, what: str) -> None:
+    async def ask(self, what: str, *, kind: str = "get") -> None:
         """There is no session."""
-        self.said.append(f"ask {what}")
+        self.said.append(f"ask {what}" if kind == "get" else f"{kind} {what}")
         raise QueryFailed("no-session")
 
     async def flush(self, timeout: float | None) -> int:  # noqa: ASYNC109
@@ -438,11 +440,13 @@ async def test_json_commands_for_what_is_no_message(monkeypatch: pytest.MonkeyPa
         recorder,
         *('{"typing": true}', '{"presence": "away", "status": "lunch"}', '{"presence": "invisible"}'),
         *('{"unverify": true}', '{"ask": "ping"}', '{"ask": "anything"}'),
+        *('{"ask": "<x/>", "kind": "set"}', '{"ask": "<x", "kind": "set"}', '{"ask": "<x/>", "kind": "result"}'),
         monkeypatch=monkeypatch,
     )
-    assert recorder.said == ["typing True", "away lunch", "unverify", "ask ping"]
-    assert [event["event"] for event in told] == ["error", "error", "answer"]
-    assert told[-1] == {"event": "answer", "ask": "ping", "result": None, "reason": "no-session"}
+    assert recorder.said == ["typing True", "away lunch", "unverify", "ask ping", "set <x/>"]
+    assert sorted(event["event"] for event in told) == ["answer", "answer", "error", "error", "error", "error"]
+    answers = [event for event in told if event["event"] == "answer"]
+    assert answers[0] == {"event": "answer", "ask": "ping", "result": None, "reason": "no-session"}
 
 
 @pytest.mark.parametrize("reason", ["changed", "shared", "absent", "weaker"])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from adapters.xmpp.inside_stanzas import sent_content
+from adapters.xmpp.inside_stanzas import Content, sent_content
 from client.events import (
     Answered,
     ContactPresence,
@@ -35,6 +35,11 @@ KEYED = Terms(groups=(14,), peer_keys=("key", "hash", "none"))
 def identity(number: int) -> Identity:
     """A signing key."""
     return new_ed25519(bytes([number]) * 32)
+
+
+def texted(body: str) -> Content:
+    """Content that is a text."""
+    return Content(body, None, False, ())
 
 
 def met(**changes: object) -> World:
@@ -259,7 +264,7 @@ def sealed_by_bob(world: World, content: bytes) -> None:
 
 def test_a_copy_of_what_another_client_sent_is_shown_once_as_the_users_own() -> None:
     world = met()
-    copy = sent_content("from my phone <&>", "c1", sender=f"{ALICE}/phone", to=BOB)
+    copy = sent_content(texted("from my phone <&>"), "c1", sender=f"{ALICE}/phone", to=BOB)
     for _ in range(2):
         sealed_by_bob(world, copy)
     (shown,) = world.alice.of(MessageCopied)
@@ -273,7 +278,7 @@ def test_a_copy_of_what_another_client_sent_is_shown_once_as_the_users_own() -> 
 )
 def test_a_copy_of_anything_else_is_not_shown(sender: str, to: str) -> None:
     world = met()
-    sealed_by_bob(world, sent_content("forged", "c1", sender=sender, to=to))
+    sealed_by_bob(world, sent_content(texted("forged"), "c1", sender=sender, to=to))
     assert not world.alice.of(MessageCopied)
     assert world.alice.contact.view().state == "active"
 
@@ -282,7 +287,7 @@ def test_a_copy_of_what_this_client_keeps_is_not_shown() -> None:
     world = met()
     world.alice.say("mine", "m1")
     world.flying.clear()
-    sealed_by_bob(world, sent_content("mine", "m1", sender=f"{ALICE}/old", to=BOB))
+    sealed_by_bob(world, sent_content(texted("mine"), "m1", sender=f"{ALICE}/old", to=BOB))
     assert not world.alice.of(MessageCopied)
 
 

@@ -59,7 +59,7 @@ def test_the_gateway_is_told_the_class_the_settings_and_the_secrets(site: Site) 
 def test_the_enclave_is_told_the_contact_and_no_secret_of_the_network(site: Site) -> None:
     loaded = site.load()
     order = enclave_configure(loaded, {"alice": 0})
-    (contact,) = order.accounts[0].contacts
+    (contact, _gateway_itself) = order.accounts[0].contacts
     assert (contact.network, contact.address, contact.require) == ("carrier", "bob", "transport")
     assert halves(loaded.config, "carrier").inside == "lockgate_carrier.inside:CarrierInside"
     assert not [secret for secret in (TOKEN, PIN) if secret in order.model_dump_json()]
@@ -170,5 +170,5 @@ def test_a_mistake_is_named_with_its_place_and_what_would_be_right(site: Site, m
 
 def test_a_contact_needs_no_network_when_the_account_has_one_only(site: Site) -> None:
     site.file.write_text(site.file.read_text().replace("        network: carrier\n", ""))
-    (contact,) = enclave_configure(site.load(), {"alice": 0}).accounts[0].contacts
+    (contact, _gateway_itself) = enclave_configure(site.load(), {"alice": 0}).accounts[0].contacts
     assert contact.network == "carrier"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from adapters.matrix.outside_history import DEFAULT_DAYS, DEFAULT_MESSAGES
 from bridge.config.keys import KEYS
 from bridge.config.models import Config
 from bridge.config.networks import FAR_NETWORKS
@@ -44,10 +45,11 @@ def test_every_key_of_the_models_has_a_meaning_for_errors_and_no_other_has() -> 
 
 def test_every_key_that_holds_a_value_is_in_the_table_of_the_page() -> None:
     rows = set(re.findall(r"^\| `([a-zA-Z_.]+)` \|", TABLE, re.M))
-    again = "accounts.*.contacts.*.esession"  # the account's keys once more, in one row
+    # The account's keys once more, in one row each.
+    again = ("accounts.*.contacts.*.esession", "accounts.*.contacts.*.content", "accounts.*.contacts.*.omemo")
     values = {key.replace("*", "NAME") for key, value in keys_of(Config) if value and not key.startswith(again)}
     named = {"adapters.NAME", "accounts.NAME", "accounts.NAME.networks.NAME", "accounts.NAME.contacts.NAME"}
-    named.add(again.replace("*", "NAME"))
+    named |= {key.replace("*", "NAME") for key in again}
     assert rows == values | named
 
 
@@ -56,6 +58,11 @@ def test_the_table_shows_the_defaults_of_the_models() -> None:
     assert defaults == {
         "xmpp.component.host": "127.0.0.1",
         "xmpp.component.port": "5347",
+        "matrix.history.days": str(DEFAULT_DAYS),
+        "matrix.history.messages": str(DEFAULT_MESSAGES),
+        "matrix.appservice.listen": "127.0.0.1:29333",
+        "matrix.appservice.id": "lockgate",
+        "accounts.NAME.matrix.appservice": "false",
         "accounts.NAME.contacts.NAME.require": "end-to-end",
         "enclave.lockdown": "enforce",
         "log.level": "info",

@@ -108,14 +108,17 @@ def test_the_gateway_gets_addresses_and_its_own_credentials_and_no_sealing_key(s
             "host": "127.0.0.1",
             "port": "5347",
             "secret": SECRETS["component"],
+            "spool": "/var/lib/lockgate/ledger.files/xmpp",
+            "file_hosts": "",
         },
-        "matrix": {"homeserver": "https://matrix.example.org"},
+        "matrix": {"homeserver": "https://matrix.example.org", "spool": "/var/lib/lockgate/ledger.files/matrix"},
     }
     (account,) = order.accounts
     (credentials,) = account.credentials
     assert (credentials.network, credentials.settings[0].value) == ("matrix", SECRETS["alice-matrix"])
     assert [(c.contact, c.alias, c.address) for c in account.contacts] == [
-        ("bob", "bob@matrix.example.org", "@bob:matrix.org")
+        ("bob", "bob@matrix.example.org", "@bob:matrix.org"),
+        ("_gateway", "matrix.example.org", "matrix.example.org"),
     ]
     assert SECRETS["sealing"] not in order.model_dump_json()
 
@@ -123,7 +126,8 @@ def test_the_gateway_gets_addresses_and_its_own_credentials_and_no_sealing_key(s
 def test_the_enclave_gets_the_policy_and_the_sealing_key_and_no_password(site: Site) -> None:
     order = enclave_configure(site.load(), {"alice": 7})
     (account,) = order.accounts
-    (contact,) = account.contacts
+    (contact, itself) = account.contacts
+    assert (itself.id, itself.network, itself.alias) == ("_gateway", "control", "matrix.example.org")
     assert order.sealing_key == bytes(range(32))
     assert (account.slot, account.near_address, contact.require) == (7, "alice@example.org", "end-to-end")
     assert [(far.network, far.address) for far in account.far_addresses] == [("matrix", "@alice:example.org")]

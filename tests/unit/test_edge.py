@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.loopback.outside import LoopbackOutside
 from adapters.outside_api import AccountRoutes, Edge, Outcome, OutsideHalf
+from bridge.audit import Event
 from bridge.edge import Edges, NetworkEdge
 from bridge.lanes import LANE_WINDOW, LOADED, back_off_s
 from bridge.ledger.errors import LedgerFull
@@ -199,6 +201,18 @@ async def test_a_final_failure_is_an_answer_and_the_lane_goes_on(bench: Bench) -
     await bench.until(lambda: bench.edges.idle)
     assert bench.answers() == [("k0", "forbidden"), ("k1", "ok")]
     assert bench.woken.count("alice") >= 1
+
+
+async def test_what_was_looked_up_and_is_not_there_is_an_answer_and_no_failure(bench: Bench) -> None:
+    half = Half()
+    half.answer = lambda request: Outcome("not-found", expected=request.key == "k0")
+    bench.edges.open([half], [])
+    with capture_logs() as lines:
+        await bench.commit(carry("k0"), carry("k1"))
+        await bench.until(lambda: bench.edges.idle)
+    assert bench.answers() == [("k0", "not-found"), ("k1", "not-found")]
+    assert [line["log_level"] for line in lines if line["event"] == Event.CARRY_FAILED] == ["debug", "warning"]
+    assert bench.edges.counters.all()["carry-failed"] == 1
 
 
 async def test_an_adapter_that_raises_does_not_lose_the_request(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from bridge.ledger.sqlite import Inspector, SqliteLedger
-from bridge.wire import control
+from bridge.wire import control, gateway_control
 from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL
 from bridge.wire.framing import Deframer
 from bridge.wire.link import Input, Stepped
@@ -22,28 +22,35 @@ from tests.unit.fake_enclave import FakeEnclave, FromEnclave, forward
 from tests.unit.ledger_parts import carry, stepped
 
 WITHIN_S = 20.0
-Word = control.Serving | control.Refusing | control.Health | control.Drained | control.GatewayStatus | control.Released
+Word = (
+    gateway_control.Serving
+    | gateway_control.Refusing
+    | gateway_control.Health
+    | gateway_control.Drained
+    | gateway_control.GatewayStatus
+    | gateway_control.Released
+)
 Order = (
-    control.GatewayServe
-    | control.LinkFollows
-    | control.GatewayRemap
-    | control.Drain
-    | control.ReleaseParked
-    | control.AskGateway
+    gateway_control.GatewayServe
+    | gateway_control.LinkFollows
+    | gateway_control.GatewayRemap
+    | gateway_control.Drain
+    | gateway_control.ReleaseParked
+    | gateway_control.AskGateway
 )
 Kind = TypeVar("Kind", bound=Word)
 
 
-def account(name: str) -> control.AccountRouteMap:
-    return control.AccountRouteMap(
+def account(name: str) -> gateway_control.AccountRouteMap:
+    return gateway_control.AccountRouteMap(
         account=name, near_address=f"{name}@example.org", far_addresses=(), contacts=(), credentials=()
     )
 
 
-def serve(ledger: Path, *names: str, networks: tuple[str, ...] = ("loopback",)) -> control.GatewayServe:
-    return control.GatewayServe(
+def serve(ledger: Path, *names: str, networks: tuple[str, ...] = ("loopback",)) -> gateway_control.GatewayServe:
+    return gateway_control.GatewayServe(
         accounts=tuple(account(name) for name in names),
-        networks=tuple(control.NetworkSettings(network=network, settings=()) for network in networks),
+        networks=tuple(gateway_control.NetworkSettings(network=network, settings=()) for network in networks),
         ledger_path=str(ledger),
         log_level="info",
         log_format="json",
@@ -87,7 +94,7 @@ class Gateway:
 
     async def attach(self, enclave: FakeEnclave) -> "asyncio.Task[None]":
         ours, theirs = socket.socketpair()
-        await self.order(control.LinkFollows())
+        await self.order(gateway_control.LinkFollows())
         socket.send_fds(self.sock, [b"\0"], [theirs.fileno()])
         theirs.close()
         self._enclaves.append(asyncio.create_task(enclave.serve(ours)))
@@ -140,15 +147,15 @@ def left(path: Path) -> tuple[int, int]:
 async def test_it_serves_carries_and_drains(gateway: Gateway, ledger: Path, tmp_path: Path) -> None:
     await put(ledger, *[b"%d" % n for n in range(50)])
     await gateway.order(serve(ledger, "alice"))
-    await gateway.word(control.Serving)
-    health = await gateway.word(control.Health)
+    await gateway.word(gateway_control.Serving)
+    health = await gateway.word(gateway_control.Health)
     assert (health.network, health.account, health.state) == ("loopback", None, "up")
     enclave = FakeEnclave()
     await gateway.attach(enclave)
-    await gateway.order(control.AskGateway(nonce=7))
-    assert (await gateway.word(control.GatewayStatus)).nonce == 7
-    await gateway.order(control.Drain(within_ms=400))
-    drained = await gateway.word(control.Drained)
+    await gateway.order(gateway_control.AskGateway(nonce=7))
+    assert (await gateway.word(gateway_control.GatewayStatus)).nonce == 7
+    await gateway.order(gateway_control.Drain(within_ms=400))
+    drained = await gateway.word(gateway_control.Drained)
     assert await gateway.ended() == 0
     # What the loopback network brings back while the gateway drains is not taken in: its requests stay.
     inbox, outbox = left(ledger)
@@ -160,19 +167,19 @@ async def test_it_serves_carries_and_drains(gateway: Gateway, ledger: Path, tmp_
 async def test_an_idle_gateway_drains_at_once(gateway: Gateway, ledger: Path) -> None:
     await gateway.order(serve(ledger, "alice"))
     await gateway.attach(FakeEnclave())
-    await gateway.word(control.Serving)
+    await gateway.word(gateway_control.Serving)
     began = asyncio.get_running_loop().time()
-    await gateway.order(control.Drain(within_ms=60_000))
-    assert (await gateway.word(control.Drained)).left == 0
+    await gateway.order(gateway_control.Drain(within_ms=60_000))
+    assert (await gateway.word(gateway_control.Drained)).left == 0
     assert await gateway.ended() == 0
     assert asyncio.get_running_loop().time() - began < 10
 
 
 async def test_a_sigterm_of_its_own_drains_it_too(gateway: Gateway, ledger: Path) -> None:
     await gateway.order(serve(ledger, "alice"))
-    await gateway.word(control.Serving)
+    await gateway.word(gateway_control.Serving)
     gateway.process.send_signal(signal.SIGTERM)
-    assert (await gateway.word(control.Drained)).left == 0
+    assert (await gateway.word(gateway_control.Drained)).left == 0
     assert await gateway.ended() == 0
 
 
@@ -208,7 +215,7 @@ async def test_a_new_enclave_takes_over_in_the_same_process(gateway: Gateway, le
 
 async def test_it_ends_when_the_supervisor_is_gone(gateway: Gateway, ledger: Path) -> None:
     await gateway.order(serve(ledger, "alice"))
-    await gateway.word(control.Serving)
+    await gateway.word(gateway_control.Serving)
     gateway.sock.shutdown(socket.SHUT_RDWR)
     assert await gateway.ended() == 0
 
@@ -216,7 +223,7 @@ async def test_it_ends_when_the_supervisor_is_gone(gateway: Gateway, ledger: Pat
 @pytest.mark.parametrize("junk", [b"\0\0\0\2{}", b"\xff\xff\xff\xff"])
 async def test_orders_that_are_none_end_it(gateway: Gateway, ledger: Path, junk: bytes) -> None:
     await gateway.order(serve(ledger, "alice"))
-    await gateway.word(control.Serving)
+    await gateway.word(gateway_control.Serving)
     await asyncio.get_running_loop().sock_sendall(gateway.sock, junk)
     assert await gateway.ended() == 0
 
@@ -224,14 +231,14 @@ async def test_orders_that_are_none_end_it(gateway: Gateway, ledger: Path, junk:
 async def test_it_refuses_a_ledger_that_is_anothers_and_says_so(gateway: Gateway, ledger: Path) -> None:
     other = SqliteLedger(ledger)
     await gateway.order(serve(ledger, "alice"))
-    assert (await gateway.word(control.Refusing)).detail.startswith("Another gateway is using this ledger")
+    assert (await gateway.word(gateway_control.Refusing)).detail.startswith("Another gateway is using this ledger")
     assert await gateway.ended() == 1
     await other.close()
 
 
 async def test_it_refuses_a_network_it_has_no_adapter_for(gateway: Gateway, ledger: Path) -> None:
     await gateway.order(serve(ledger, "alice", networks=("carrier-pigeon",)))
-    assert "carrier-pigeon" in (await gateway.word(control.Refusing)).detail
+    assert "carrier-pigeon" in (await gateway.word(gateway_control.Refusing)).detail
     assert await gateway.ended() == 1
 
 
@@ -239,7 +246,7 @@ async def test_a_new_map_brings_a_new_account_in(gateway: Gateway, ledger: Path)
     await gateway.order(serve(ledger, "alice"))
     enclave = FakeEnclave()
     await gateway.attach(enclave)
-    await gateway.order(control.GatewayRemap(accounts=(account("alice"), account("bob"))))
+    await gateway.order(gateway_control.GatewayRemap(accounts=(account("alice"), account("bob"))))
     async with asyncio.timeout(WITHIN_S):
         while set(enclave.steps) != {"alice", "bob"}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -253,8 +260,8 @@ async def test_status_tells_what_waits_and_what_was_counted(gateway: Gateway, le
     await opened.count("seen", 3)
     await opened.close()
     await gateway.order(serve(ledger, "alice"))
-    await gateway.order(control.AskGateway(nonce=1))
-    status = await gateway.word(control.GatewayStatus)
+    await gateway.order(gateway_control.AskGateway(nonce=1))
+    status = await gateway.word(gateway_control.GatewayStatus)
     assert status.parked == 1
     assert status.inbox + status.outbox == 2
     assert control.Counter(code="seen", count=3) in status.counters
@@ -276,12 +283,12 @@ async def test_a_parked_input_is_tried_again_on_the_operators_order(gateway: Gat
         while not (parked := Inspector(ledger).parked()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     refusing = False
-    await gateway.order(control.ReleaseParked(nonce=3, positions=(parked[0].position, 999)))
-    assert await gateway.word(control.Released) == control.Released(nonce=3, count=1)
+    await gateway.order(gateway_control.ReleaseParked(nonce=3, positions=(parked[0].position, 999)))
+    assert await gateway.word(gateway_control.Released) == gateway_control.Released(nonce=3, count=1)
     async with asyncio.timeout(WITHIN_S):
         while [entry.body for entry in enclave.inputs].count(b"odd") < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    await gateway.order(control.Drain(within_ms=400))
+    await gateway.order(gateway_control.Drain(within_ms=400))
     assert await gateway.ended() == 0
     assert Inspector(ledger).parked() == []
 

@@ -69,7 +69,8 @@ def test_every_step_is_done_once() -> None:
         world.settle()
     assert requests_of(world, names.SIGNING_KEYS_UPLOAD) == 1
     assert requests_of(world, names.SIGNATURES_UPLOAD) == 1
-    assert requests_of(world, names.ACCOUNT_DATA_PUT) == 5
+    assert requests_of(world, names.ACCOUNT_DATA_PUT) == 6
+    assert requests_of(world, names.BACKUP_VERSION_MAKE) == 1
 
 
 def test_the_private_keys_are_stored_for_whoever_holds_the_recovery_key() -> None:

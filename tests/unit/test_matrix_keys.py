@@ -118,6 +118,21 @@ def test_another_device_id_makes_another_device() -> None:
     assert bob.texts() == ["one", "two"]
 
 
+def test_a_device_that_the_server_forgot_publishes_the_same_keys_with_new_one_time_keys() -> None:
+    world = World()
+    alice = world.join(ALICE, "A", BOB)
+    world.settle()
+    alice.arrives(names.DEVICE, {"user_id": ALICE, "device_id": "A", "forgotten": True})
+    world.settle()
+    first, again = uploads(world, ALICE)
+    assert again["device_keys"]["keys"] == first["device_keys"]["keys"]
+    assert len(again["one_time_keys"]) == 50
+    assert not set(again["one_time_keys"]) & set(first["one_time_keys"])
+    assert len(again["fallback_keys"]) == 1
+    alice.arrives(names.DEVICE, {"user_id": ALICE, "device_id": "A"})
+    assert len(uploads(world, ALICE)) == 2
+
+
 def test_a_log_in_as_somebody_else_is_not_believed() -> None:
     world = World()
     alice = world.join(ALICE, "A", BOB)

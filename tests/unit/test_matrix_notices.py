@@ -5,6 +5,7 @@ from typing import Any, cast
 from adapters.matrix import inside_notices, names
 from adapters.matrix.inside_sending import PATIENCE_MS
 from adapters.matrix.inside_state import MINUTE_MS
+from adapters.matrix.inside_withheld import ALL_REASONS
 from adapters.xmpp.sentences import NOTICES, OTHER_NOTICE, notice
 from tests.unit.matrix_world import ALICE, BOB, Machine, World, pair
 from tests.unit.test_matrix_peers import OTHER, reset_identity, trust, with_trust
@@ -34,7 +35,8 @@ def invited() -> tuple[World, Machine]:
 def test_there_are_words_for_every_code() -> None:
     codes = [getattr(names, name) for name in dir(names) if name.startswith("TOLD_")]
     codes = [code for code in codes if code.startswith("contact-")]
-    assert len(codes) == 5
+    codes += [f"key-{reason}" for reason in ALL_REASONS]
+    assert len(codes) == 12
     assert all(code in NOTICES and notice(code) != OTHER_NOTICE for code in codes)
 
 

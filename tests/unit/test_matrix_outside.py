@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from adapters.matrix import names, transport
 from adapters.matrix.outside import MatrixOutside
+from adapters.matrix.outside_history import Place
 from adapters.outside_api import AccountRoutes, Outcome, Route
 from bridge.wire.link import Carry
-from bridge.wire.values import Address, Public, Sealed
+from bridge.wire.values import Address, Opaque, Public, Sealed
 from tests.unit.matrix_server import (
     ALICE,
     BOB,
@@ -194,6 +195,8 @@ async def test_events_of_the_contacts_room_come_in_order_after_keys_and_room(rig
             "room_id": ROOM,
             "encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
             "members": {ALICE: "join", BOB: "join"},
+            "history_visibility": None,
+            "replaced": False,
         }
     ]
 
@@ -221,7 +224,7 @@ async def test_a_gap_is_filled_in_order_before_the_batch(rig: Rig) -> None:
     }
     rig.server.misdeeds["/messages"] = [Misdeed(500), refusal(429, "M_LIMIT_EXCEEDED", retry_after_ms=10)]
     batch = {"rooms": joined(timeline_event(5), timeline_event(6), limited=True, prev_batch="p1")}
-    since = rig.edge.marks["since"]
+    since = Place.decoded(rig.edge.marks["since"]).since
     for _ in range(3):
         rig.server.tell(next_batch="later", **batch)
     await rig.until(lambda: len(rig.edge.event_ids()) >= 5)
@@ -268,7 +271,7 @@ async def test_a_broken_sync_is_asked_for_again_and_nothing_is_acknowledged(rig:
     rig.server.tell(next_batch="good")
     await rig.connect()
     await rig.ready()
-    assert rig.edge.marks["since"] == "good"
+    assert Place.decoded(rig.edge.marks["since"]).since == "good"
 
 
 async def test_events_of_the_wrong_shape_are_left_out_and_the_rest_arrives(rig: Rig) -> None:
@@ -371,7 +374,7 @@ async def test_a_room_whose_state_cannot_be_read_now_is_no_reason_to_make_anothe
     rig.server.direct = {BOB: [ROOM]}
     await rig.connect()
     await rig.ready()
-    rig.server.misdeeds["/state/"] = [Misdeed(500)]
+    rig.server.misdeeds["/state"] = [Misdeed(500)]
     outcome = await rig.carry(names.ROOM_OBTAIN, contact=Address(v=BOB))
     assert outcome.retry
     outcome = await rig.carry(names.ROOM_OBTAIN, contact=Address(v=BOB))
@@ -379,13 +382,16 @@ async def test_a_room_whose_state_cannot_be_read_now_is_no_reason_to_make_anothe
     assert rig.server.made == 0
 
 
-async def test_other_rooms_are_left_out_of_the_next_syncs(rig: Rig) -> None:
+async def test_only_rooms_with_contacts_are_asked_for(rig: Rig) -> None:
+    rig.server.direct_room()
     rig.server.members["!group:x"] = {ALICE: "join", BOB: "join", CAROL: "join"}
+    rig.server.direct = {BOB: [ROOM]}
     rig.server.tell(rooms=joined(timeline_event(1), room="!group:x"))
     await rig.connect()
     await rig.until(lambda: len(rig.server.asked("/filter")) == 2)
     last = json.loads(rig.server.asked("/filter")[-1][2])
-    assert last["room"]["not_rooms"] == ["!group:x"]
+    assert last["room"]["timeline"]["rooms"] == last["room"]["ephemeral"]["rooms"] == [ROOM]
+    assert "rooms" not in last["room"]  # invitations, and rooms that we join, still show
     assert rig.edge.event_ids() == []
 
 
@@ -445,6 +451,18 @@ async def test_only_a_refusal_of_the_homeservers_own_is_final(rig: Rig, misdeed:
     await rig.ready()
     rig.server.misdeeds["PUT"] = [misdeed] * (2 if misdeed.hang_up else 1)  # the first may be a stale connection
     assert await rig.send() == outcome
+
+
+async def test_a_lookup_of_what_is_not_there_is_no_failure(rig: Rig) -> None:
+    await rig.connect()
+    await rig.ready()
+    rig.server.misdeeds["/account_data/"] = [refusal(404, "M_NOT_FOUND")]
+    rig.server.misdeeds["/room_keys/version"] = [refusal(404, "M_NOT_FOUND")]
+    rig.server.misdeeds["/send/m.room.encrypted/"] = [refusal(404, "M_NOT_FOUND")]
+    absent = Outcome("not-found", expected=True)
+    assert await rig.carry(names.ACCOUNT_DATA_GET, type=Opaque(v="m.secret_storage.default_key")) == absent
+    assert await rig.carry(names.BACKUP_VERSION_GET) == absent
+    assert await rig.send() == Outcome("not-found")
 
 
 async def test_a_server_that_does_not_answer_is_given_up_in_time(rig: Rig) -> None:

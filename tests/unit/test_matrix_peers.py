@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from adapters.inside_api import Proof
 from adapters.matrix import names
 from adapters.matrix.inside_peers import Pin, pin_of
 from bridge.wire.values import Public
@@ -92,7 +93,7 @@ def test_an_identity_is_pinned_when_it_is_first_seen() -> None:
     alice.sends("text")
     world.settle()
     master = next(iter(world.identities[BOB]["master_key"]["keys"].values()))
-    assert pin_of(alice.step.records, BOB) == Pin(master)
+    assert pin_of(alice.step.records, BOB) == Pin(master, proof=Proof("first-use", "nobody", alice.step.now))
 
 
 def test_when_the_identity_changes_messages_are_held_both_ways_until_the_operator_approves() -> None:

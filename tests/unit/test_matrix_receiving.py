@@ -84,7 +84,7 @@ def test_a_withheld_key_is_noted_on_the_parked_event() -> None:
     withheld = {"algorithm": "m.megolm.v1.aes-sha2", "session_id": session, "code": "m.unverified"}
     alice.arrives(names.TO_DEVICE, {"type": "m.room_key.withheld", "sender": BOB, "content": withheld})
     (name,) = alice.step.records.names("parked/")
-    assert cast(Parked, alice.step.records.get(name, Parked)).reason == "withheld"
+    assert cast(Parked, alice.step.records.get(name, Parked)).reason == "withheld-unverified"
     assert ("key-withheld", "bob") in alice.step.reports
 
 
@@ -269,7 +269,10 @@ def test_an_earlier_room_is_still_read_and_a_new_fit_one_is_used() -> None:
     [
         ({"msgtype": "m.text", "body": "t"}, "t"),
         ({"msgtype": "m.emote", "body": "waves"}, "waves"),
-        ({"msgtype": "m.image", "body": "cat.png", "url": "mxc://x"}, "[image: cat.png]"),
+        (
+            {"msgtype": "m.image", "body": "cat.png", "url": "mxc://x"},
+            "[image, sent unencrypted, not fetched: cat.png]",
+        ),
         ({"msgtype": "org.example", "body": "b"}, "[message of an unknown kind: b]"),
         ({"msgtype": 7, "body": "b"}, None),
         ({"msgtype": "m.text", "body": ["b"]}, None),
@@ -286,7 +289,7 @@ def test_content_of_other_kinds_is_named_or_refused(content: JSON, text: str | N
 
 def test_events_of_other_types_inside_are_counted() -> None:
     world, alice, bob = talking()
-    shown(world, alice, event(BOB, sealed_by(bob, ALICE, "m.reaction", {})))
+    shown(world, alice, event(BOB, sealed_by(bob, ALICE, "org.example.other", {})))
     assert alice.step.codes()[-1] == "event-unsupported"
 
 

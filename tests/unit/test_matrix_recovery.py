@@ -6,10 +6,12 @@ from typing import Any, cast
 import pytest
 
 from adapters.matrix import names
+from adapters.matrix.inside_backup import OLDER_PREFERENCE, PREFERENCE
 from adapters.matrix.inside_identity import state_of
 from adapters.matrix.inside_recovery import Recovery
 from bridge.wire.values import Opaque
 from crypto.enclave.statecodec import decoded, encoded
+from crypto.olm.backup import SECRET
 from crypto.olm.identity import MASTER, USAGES, OwnIdentity, require_vouched_device, signing_keys, verified_identity
 from crypto.olm.keys import b64
 from crypto.olm.storage import DEFAULT_KEY, KEY_PREFIX, StorageKey, description_of, recovery_key, stored
@@ -76,7 +78,7 @@ def test_the_recovery_key_joins_the_identity_and_the_device_is_signed_by_it() ->
     require_vouched_device(identity, world.device_keys[ALICE]["ALICEDEV"])
     assert identity.master == THEIRS.public(MASTER)
     assert not world.sent(ALICE, names.SIGNING_KEYS_UPLOAD)
-    assert not world.sent(ALICE, names.ACCOUNT_DATA_PUT)
+    assert [cast(Opaque, put.values["type"]).v for put in world.sent(ALICE, names.ACCOUNT_DATA_PUT)] == [SECRET]
     assert alice.half.own_identity(alice.step.records, alice.step.account).state == "ours"
 
 
@@ -199,4 +201,5 @@ def test_it_asks_for_what_it_needs_and_for_nothing_else() -> None:
     world, alice = elsewhere()
     recover(world, alice)
     asked = {cast(Opaque, carried.values["type"]).v for carried in world.sent(ALICE, names.ACCOUNT_DATA_GET)}
-    assert asked == {DEFAULT_KEY, KEY_PREFIX + "k1", *(f"m.cross_signing.{usage}" for usage in USAGES)}
+    stored = {DEFAULT_KEY, KEY_PREFIX + "k1", SECRET, *(f"m.cross_signing.{usage}" for usage in USAGES)}
+    assert asked == stored | {PREFERENCE, OLDER_PREFERENCE}

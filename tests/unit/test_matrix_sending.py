@@ -64,7 +64,7 @@ def test_a_ready_message_is_one_request_and_rewrites_two_records() -> None:
     assert alice.step.records.written == {f"out-session/{BOB}", f"sent/{carried[0].key}"}
     assert (carried[0].trace, "sealed", None) in alice.step.traces
     alice.answered(carried[0], {"event_id": "$x"})
-    assert alice.step.records.written == {f"sent/{carried[0].key}"}
+    assert alice.step.records.written == {f"sent/{carried[0].key}", f"known/{BOB}"}
 
 
 def test_every_record_survives_the_codec_of_the_enclave() -> None:
@@ -336,10 +336,10 @@ def test_a_message_that_the_server_refuses_for_good_fails_with_its_code() -> Non
     world, alice, _ = pair()
     alice.sends("one")
     world.settle()
-    world.failing = {names.ROOM_SEND: "far-forbidden"}
+    world.failing = {names.ROOM_SEND: "rejected"}
     alice.sends("two", "m2")
     world.settle()
-    assert alice.step.failures == [("bob", "m2", "far-forbidden")]
+    assert alice.step.failures == [("bob", "m2", "rejected")]
 
 
 @pytest.mark.parametrize(

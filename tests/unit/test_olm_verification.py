@@ -17,6 +17,8 @@ from crypto.olm import verification as machine
 from crypto.olm import verification_messages as messages
 from crypto.olm import verification_states as states
 from crypto.olm.errors import BadSignature, Malformed, OlmError
+from crypto.olm.keys import b64
+from crypto.olm.qr import code_of
 from crypto.olm.sas import (
     Ends,
     Party,
@@ -356,6 +358,107 @@ def test_an_answer_without_the_method_ends_it() -> None:
     assert refused.value.cancel == "m.unknown_method"
 
 
+# ---------------------------------------------------------------- codes to scan
+CODE = bytes(range(16))
+SCANS = ("m.sas.v1", "m.qr_code.scan.v1", "m.qr_code.show.v1", "m.reciprocate.v1")
+
+
+@pytest.mark.parametrize("case", VECTORS["codes"], ids=lambda case: str(len(case["code"])))
+def test_the_code_is_the_one_that_the_independent_script_laid_out(case: JSON) -> None:
+    ends = Ends(case["transaction_id"], ALICE, BOB)
+    assert code_of(ends, bytes.fromhex(case["secret"])).hex() == case["code"]
+
+
+def test_without_both_master_keys_there_is_no_code() -> None:
+    for ends in (Ends("t", replace(ALICE, master=""), BOB), Ends("t", ALICE, replace(BOB, master="A" * 42))):
+        with pytest.raises(Malformed):
+            code_of(ends, CODE)
+
+
+@given(st.text(max_size=300), st.binary(min_size=1, max_size=64))
+def test_a_code_is_read_back_as_the_specification_says(name: str, secret: bytes) -> None:
+    code = code_of(Ends(name, ALICE, BOB), secret)
+    size = int.from_bytes(code[8:10], "big")
+    assert (code[:8], code[10 : 10 + size]) == (b"MATRIX\x02\x00", name.encode(errors="replace"))
+    assert len(code) == 10 + size + 64 + len(secret)
+    assert code.endswith(secret)
+
+
+def reciprocation(secret: str, device: str = BOB.device_id) -> states.Event:
+    """Bob's client says that it scanned."""
+    content = {"from_device": device, "method": "m.reciprocate.v1", "secret": secret}
+    read = messages.message_of(f"{messages.PREFIX}start", json.dumps(content).encode())
+    assert isinstance(read, messages.Reciprocate)
+    return read
+
+
+def showing(*methods: str, asked_by_us: bool = True) -> tuple[states.State, list[messages.Send]]:
+    """Both are ready, and Alice would show a code."""
+    if asked_by_us:
+        state, sends = advanced(states.Requested("t", False, ALICE), states.Answered(BOB, methods, CODE))
+    else:
+        asked = states.Asked(states.Flow(Ends("t", ALICE, BOB), in_room=False), methods)
+        state, sends = advanced(asked, states.Joined(A_SECRET, CODE))
+    return state, list(sends)
+
+
+@pytest.mark.parametrize("asked_by_us", [True, False])
+def test_who_scanned_the_code_is_verified_once_the_person_here_says_so(asked_by_us: bool) -> None:
+    state, sends = showing(*SCANS, asked_by_us=asked_by_us)
+    for send in sends:
+        assert send.content["methods"] == ["m.sas.v1", "m.qr_code.show.v1", "m.reciprocate.v1"]
+    state, sends_more = advanced(state, reciprocation(b64(CODE)))
+    assert (type(state), sends_more) == (states.Scanned, ())
+    state, (done,) = advanced(state, states.Matched())
+    assert (type(state), done.kind) == (states.Verified, "m.key.verification.done")
+    assert isinstance(advanced(state, messages.Done())[0], states.Finished)
+
+
+@pytest.mark.parametrize("secret", [CODE[:-1], CODE + b"x", bytes(16), CODE[::-1]])
+def test_another_secret_than_that_of_the_code_ends_it(secret: bytes) -> None:
+    state, _ = showing(*SCANS)
+    with pytest.raises(states.Refused) as refused:
+        advanced(state, reciprocation(b64(secret)))
+    assert refused.value.cancel == "m.key_mismatch"
+
+
+def test_a_scan_that_the_person_here_does_not_see_ends_it() -> None:
+    state, _ = showing(*SCANS)
+    state, _ = advanced(state, reciprocation(b64(CODE)))
+    assert advanced(state, states.Differed())[0] == states.Cancelled("m.key_mismatch", by_us=True)
+
+
+@pytest.mark.parametrize(
+    "methods", [("m.sas.v1",), ("m.sas.v1", "m.qr_code.scan.v1"), ("m.sas.v1", "m.reciprocate.v1")]
+)
+def test_no_code_is_shown_to_who_cannot_scan_and_none_is_believed(methods: tuple[str, ...]) -> None:
+    for asked_by_us in (True, False):
+        state, sends = showing(*methods, asked_by_us=asked_by_us)
+        assert isinstance(state, states.Prepared)
+        assert state.code == b""
+        assert all(send.content["methods"] == ["m.sas.v1"] for send in sends)
+        with pytest.raises(states.Refused):
+            advanced(state, reciprocation(b64(CODE)))
+
+
+def test_another_device_of_theirs_did_not_scan() -> None:
+    state, _ = showing(*SCANS)
+    with pytest.raises(states.Refused):
+        advanced(state, reciprocation(b64(CODE), "OTHER"))
+
+
+def test_while_a_code_is_shown_emoji_may_be_begun_instead() -> None:
+    state, _ = showing(*SCANS)
+    assert isinstance(advanced(state, states.Begun())[0], states.Started)
+
+
+@pytest.mark.parametrize("secret", ["", "!", "A" * 100, 1, None])
+def test_a_reciprocation_without_a_secret_is_malformed(secret: object) -> None:
+    content = {"from_device": "B", "method": "m.reciprocate.v1", "secret": secret}
+    with pytest.raises(Malformed):
+        messages.message_of(f"{messages.PREFIX}start", json.dumps(content).encode())
+
+
 # ---------------------------------------------------------------- the table
 EVENTS = get_args(states.Event)
 KINDS = get_args(states.State)
@@ -384,6 +487,8 @@ def test_secrets_are_in_no_representation() -> None:
     assert isinstance(alice.state, states.Comparing)
     for secret in (A_SECRET, alice.state.shared, alice.state.sas.decimal):
         assert repr(secret) not in repr(alice.state)
+    showing_code, _ = showing(*SCANS)
+    assert repr(CODE) not in repr(showing_code) + repr(reciprocation(b64(CODE)))
     for kind in (states.Committed, states.Revealed, states.Comparing, states.Confirmed, states.Joined, states.Began):
         hidden = {field.name for field in fields(kind) if not field.repr}
         assert hidden >= {"secret", "shared"} & {field.name for field in fields(kind)}

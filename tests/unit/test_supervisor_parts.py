@@ -23,7 +23,7 @@ from bridge.operator import counted
 from bridge.register_page import PAGE_OCTETS, ROW_OCTETS, RegisterPage
 from bridge.spawn import ENCLAVE, GATEWAY, Child, command, environment
 from bridge.statedir import StateDir
-from bridge.wire import control
+from bridge.wire import control, gateway_control
 from bridge.wire.codec import FROM_GATEWAY_CONTROL, TO_GATEWAY_CONTROL
 from bridge.wire.control import MAX_ACCOUNTS
 from bridge.wire.framing import Deframer, frame
@@ -217,7 +217,7 @@ class Far:
         ours, self.sock = socket.socketpair()
         self.heard: list[object] = []
         self.broken = 0
-        self.channel: ControlChannel[control.AskGateway, control.Health] = ControlChannel(
+        self.channel: ControlChannel[gateway_control.AskGateway, gateway_control.Health] = ControlChannel(
             ours,
             TO_GATEWAY_CONTROL,
             FROM_GATEWAY_CONTROL,
@@ -231,7 +231,7 @@ class Far:
     def _break(self) -> None:
         self.broken += 1
 
-    async def say(self, word: control.Serving | control.Health | control.GatewayStatus) -> None:
+    async def say(self, word: gateway_control.Serving | gateway_control.Health | gateway_control.GatewayStatus) -> None:
         await self.raw(FROM_GATEWAY_CONTROL.encode(word))
 
     async def raw(self, data: bytes) -> None:
@@ -254,39 +254,39 @@ async def far() -> AsyncIterator[Far]:
     made.sock.close()
 
 
-def ask(nonce: int) -> control.AskGateway:
-    return control.AskGateway(nonce=nonce)
+def ask(nonce: int) -> gateway_control.AskGateway:
+    return gateway_control.AskGateway(nonce=nonce)
 
 
-def status(nonce: int) -> control.GatewayStatus:
-    return control.GatewayStatus(nonce=nonce, inbox=0, outbox=0, parked=0, counters=(), health=())
+def status(nonce: int) -> gateway_control.GatewayStatus:
+    return gateway_control.GatewayStatus(nonce=nonce, inbox=0, outbox=0, parked=0, counters=(), health=())
 
 
 def test_what_the_enclave_reports_and_the_gateway_counts_too_is_told_once() -> None:
     seen, lost = control.Counter(code="seen", count=2), control.Counter(code="lost", count=1)
     enclave = control.Status(nonce=1, legs=(), counters=(seen,), unloaded=())
-    gateway = control.GatewayStatus(nonce=1, inbox=0, outbox=4, parked=0, counters=(seen, lost), health=())
+    gateway = gateway_control.GatewayStatus(nonce=1, inbox=0, outbox=4, parked=0, counters=(seen, lost), health=())
     assert counted(enclave, gateway) == {"seen": 2, "lost": 1, "inbox": 0, "outbox": 4, "parked": 0}
     assert counted(enclave, None) == {"seen": 2}
 
 
 async def test_words_are_heard_and_answers_find_their_question(far: Far) -> None:
-    await far.say(control.Serving())
+    await far.say(gateway_control.Serving())
     asking = asyncio.create_task(far.channel.ask(ask, 5))
     question = await far.next()
-    assert isinstance(question, control.AskGateway)
+    assert isinstance(question, gateway_control.AskGateway)
     await far.say(status(question.nonce + 1))
     assert not asking.done()
     await far.say(status(question.nonce))
-    assert isinstance(await asking, control.GatewayStatus)
-    assert far.heard == [control.Serving()]
+    assert isinstance(await asking, gateway_control.GatewayStatus)
+    assert far.heard == [gateway_control.Serving()]
 
 
 async def test_a_question_without_an_answer_ends_and_the_channel_goes_on(far: Far) -> None:
     with pytest.raises(ChannelEnded):
         await far.channel.ask(ask, 0.05)
-    await far.say(control.Serving())
-    assert far.heard == [control.Serving()]
+    await far.say(gateway_control.Serving())
+    assert far.heard == [gateway_control.Serving()]
     assert far.broken == 0
 
 
@@ -310,9 +310,9 @@ async def test_a_violation_ends_the_channel_and_its_process(far: Far, data: byte
 
 
 async def test_a_word_that_is_not_permitted_now_ends_the_channel(far: Far) -> None:
-    await far.say(control.Serving())
-    await far.say(control.Serving())
-    assert far.heard == [control.Serving()]
+    await far.say(gateway_control.Serving())
+    await far.say(gateway_control.Serving())
+    assert far.heard == [gateway_control.Serving()]
     assert far.broken == 1
 
 

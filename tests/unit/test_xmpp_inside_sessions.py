@@ -368,7 +368,13 @@ def test_each_message_is_a_record_of_its_own_and_few_records_change() -> None:
     site.alice.say("warm up", "a0")
     site.run()
     site.message("one", "$1")
-    assert site.records.written <= {"line/bob", f"session/bob/{site.alice.current}", "queue/bob/000000000001", "timer"}
+    assert site.records.written <= {
+        "line/bob",
+        f"session/bob/{site.alice.current}",
+        "queue/bob/000000000001",
+        "sent/bob/0",
+        "timer",
+    }
     assert isinstance(site.records.held["queue/bob/000000000001"], Queued)
     site.run()
     site.alice.say("two", "a1")

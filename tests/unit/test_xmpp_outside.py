@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.outside_api import AccountRoutes, Route
+from adapters.xmpp.inside_stanzas import refusal_content
 from adapters.xmpp.names import (
     ENCRYPTED,
     ENCRYPTED_PRESENCE,
@@ -35,6 +36,8 @@ from adapters.xmpp.outside_stream import MAX_STANZA, Cut, Cutter, SlixmppParser,
 from adapters.xmpp.outside_tokens import WholeTokens
 from adapters.xmpp.sentences import ERRORS, NOTICES, explanation, notice
 from bridge.wire.values import Code, Opaque, Public, Sealed, Values
+from client.stanzas import Meaning, read_error
+from crypto.xml import parse_content
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
@@ -188,6 +191,17 @@ def test_every_error_is_one_of_the_protocol_with_a_sentence(code: str) -> None:
     assert error[0].tag == f"{{urn:ietf:params:xml:ns:xmpp-stanzas}}{about.condition}"
     assert error[1].text == about.sentence
     assert about.sentence.endswith((".", "interfering with the connection."))
+
+
+_NOT_KEPT = {"busy", "half-open", "not-verified", "verify-again"}
+"""What is told before a message was taken: the client keeps it, and sends it again."""
+
+
+@pytest.mark.parametrize("code", [code for code in ERRORS if code not in _NOT_KEPT and not code.startswith("omemo-")])
+def test_a_client_takes_every_refusal_for_what_it_is(code: str) -> None:
+    """Were it kept and sent again, or taken for the end of the session, it would wait for ever, and nobody be told."""
+    (error,) = [e for e in parse_content(refusal_content("m", code)) if e.name == "error"]
+    assert read_error(error).meaning is Meaning.FINAL
 
 
 @pytest.mark.parametrize("code", [*NOTICES, "never-heard-of"])

@@ -10,9 +10,13 @@ import pytest
 from adapters.outside_api import AccountRoutes, Route
 from adapters.xmpp import outside_pep
 from adapters.xmpp.names import address_of
-from adapters.xmpp.outside_fetch import Fetches, offline_stanza
+from adapters.xmpp.outside_disco import CONTACT, PERSON, following
+from adapters.xmpp.outside_fetch import Fetches, event_of, offline_stanza
+from adapters.xmpp.outside_iq import answer as reply_to
 from adapters.xmpp.outside_pep import MAX_SUBSCRIBERS, Pep
+from adapters.xmpp.outside_roster import Roster
 from adapters.xmpp.pep.names import (
+    DEVICE_LISTS,
     FETCH,
     MAX_ITEM,
     MAX_ITEMS,
@@ -231,7 +235,7 @@ def test_subscribers_are_not_without_number() -> None:
         {"content": Public(v=b"<x/><y/>")},
         {"content": Public(v=b"<!DOCTYPE x><x/>")},
         {"content": Public(v=b"\xff")},
-        {"content": Public(v=b"<x>" + b"y" * 70_000 + b"</x>")},
+        {"content": Public(v=b"<x>" + b"y" * 100_000 + b"</x>")},
         {"content": Sealed(v=b"<x/>")},
         {"node": Code(v="unknown")},
         {"number": Number(v=1)},
@@ -348,11 +352,16 @@ async def test_a_question_of_another_shape_is_not_asked() -> None:
         b"",
         b"[]",
         b"{}",
-        b'{"contact": "b", "node": "n", "found": 1, "items": []}',
-        b'{"contact": "b", "node": "n", "found": true, "items": [1]}',
-        b'{"contact": "b", "node": "n", "found": true, "items": [], "more": 1}',
-        b'{"contact": "b", "node": "n", "found": true, "items": ["' + b"x" * (MAX_ITEM + 1) + b'"]}',
-        b'{"contact": "b", "node": "n", "found": true, "items": [' + b'"x",' * MAX_ITEMS + b'"x"]}',
+        b'{"contact": "b", "node": "n", "found": 1, "items": [], "number": null, "why": ""}',
+        b'{"contact": "b", "node": "n", "found": true, "items": []}',
+        b'{"contact": "b", "node": "n", "found": true, "items": [1], "number": null, "why": ""}',
+        b'{"contact": "b", "node": "n", "found": true, "items": [], "number": null, "why": "", "more": 1}',
+        b'{"contact": "b", "node": "n", "found": true, "number": null, "why": "", "items": ["'
+        + b"x" * (MAX_ITEM + 1)
+        + b'"]}',
+        b'{"contact": "b", "node": "n", "found": true, "number": null, "why": "", "items": ['
+        + b'"x",' * MAX_ITEMS
+        + b'"x"]}',
     ],
 )
 def test_a_body_that_is_none_is_refused(body: bytes) -> None:
@@ -381,3 +390,131 @@ def test_an_offline_stanza_is_made_to_be_stored_and_goes_to_its_resource_only() 
         assert stanza.findtext("thread") == "t"
     with pytest.raises(ValueError, match="shape"):
         offline_stanza({"from": values["from"]})
+
+
+# ---------------------------------------------------------------- the user's OMEMO devices
+BUNDLE: Values = {**FETCHED, "node": Code(v="omemo-bundles"), "item": Opaque(v="4294967295")}
+
+
+def asked_for(asking: Asking, values: Values) -> ET.Element:
+    octets = asking.fetches.begin("alice", values)
+    assert octets is not None
+    return ET.fromstring(octets)
+
+
+async def test_keys_are_asked_for_by_the_id_of_their_item_or_the_number_of_their_node() -> None:
+    asking = Asking()
+    by_item = asked_for(asking, BUNDLE)
+    items = by_item[0][0]
+    assert (items.get("node"), items[0].get("id")) == ("urn:xmpp:omemo:2:bundles", "4294967295")
+    by_number = asked_for(asking, {**FETCHED, "node": Code(v="axolotl-bundle"), "number": Number(v=5)})
+    assert by_number[0][0].get("node") == "eu.siacs.conversations.axolotl.bundles:5"
+    assert asking.fetches.answered(answer(by_number, "<item id='current'><x/></item>"))
+    assert asking.fetches.answered(answer(by_item, "<item id='4294967295'><y/></item>"))
+    assert [(one[2].node, one[2].number) for one in asking.arrived] == [
+        ("axolotl-bundle", 5),
+        ("omemo-bundles", 4294967295),
+    ]
+
+
+async def test_of_a_list_the_newest_item_is_asked_for() -> None:
+    asked = asked_for(Asking(), {**FETCHED, "node": Code(v="axolotl-devices")})
+    assert asked[0][0].get("max_items") == "1"
+
+
+async def test_keys_of_several_devices_may_be_asked_for_at_once() -> None:
+    asking = Asking()
+    first, second = asked_for(asking, BUNDLE), asked_for(asking, {**BUNDLE, "item": Opaque(v="7")})
+    assert asking.fetches.answered(answer(first))
+    assert asking.fetches.answered(answer(second))
+
+
+@pytest.mark.parametrize("item", ["current", "-1", "1.5", "99999999999"])
+async def test_an_item_that_is_no_device_is_not_asked_for(item: str) -> None:
+    assert Asking().fetches.begin("alice", {**BUNDLE, "item": Opaque(v=item)}) is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "why"),
+    [
+        ("item-not-found", "none"),
+        ("not-authorized", "forbidden"),
+        ("forbidden", "forbidden"),
+        ("not-allowed", "forbidden"),
+        ("service-unavailable", "unavailable"),
+    ],
+)
+async def test_why_there_is_nothing_is_told(condition: str, why: str) -> None:
+    asking = Asking()
+    asked = asking.ask()
+    error = f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+    ends = f"from='alice@x' to='{BOB}/lockgate' id='{asked.get('id')}'"
+    assert asking.fetches.answered(ET.fromstring(f"<iq xmlns='jabber:client' type='error' {ends}>{error}</iq>"))
+    assert [one[2].why for one in asking.arrived] == [why]
+
+
+LIST = "<list xmlns='eu.siacs.conversations.axolotl'><device id='7'/></list>"
+AXOLOTL_LIST = NODES["axolotl-devices"]
+
+
+def event(
+    items: str = f"<item id='current'>{LIST}</item>",
+    node: str = AXOLOTL_LIST,
+    sender: str = "alice@x",
+    kind: str = "headline",
+) -> ET.Element:
+    inner = f"<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='{node}'>{items}</items></event>"
+    return ET.fromstring(f"<message from='{sender}' to='{BOB}/lockgate' type='{kind}'>{inner}</message>")
+
+
+def told(message: ET.Element) -> Items | None:
+    body = event_of(message)
+    return None if body is None else Items.decode(body)
+
+
+def test_a_list_that_the_users_server_tells_of_arrives() -> None:
+    found = told(event())
+    assert found is not None
+    assert (found.contact, found.node, found.found) == (f"{BOB}/lockgate", "axolotl-devices", True)
+    assert "device" in found.items[0]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        event(node="http://jabber.org/protocol/mood"),
+        event(sender="alice@x/phone"),
+        event(kind="error"),
+        ET.fromstring("<message from='alice@x' type='headline'><body>hi</body></message>"),
+    ],
+)
+def test_what_is_no_such_event_does_not(message: ET.Element) -> None:
+    assert told(message) is None
+
+
+def test_an_event_without_content_says_only_that_it_changed_and_a_retraction_that_nothing_is_there() -> None:
+    without, retracted = told(event("<item id='current'/>")), told(event("<retract id='current'/>"))
+    assert without is not None
+    assert retracted is not None
+    assert (without.found, without.why) == (False, "unavailable")
+    assert (retracted.found, retracted.items) == (True, ())
+
+
+def test_a_contact_that_is_a_device_follows_the_users_devices() -> None:
+    service = Service()
+    wanted = {f"{node}+notify" for node in DEVICE_LISTS}
+    assert not service.pep.is_device("alice", BOB)
+    assert not wanted & set(CONTACT.features)
+    service.carry(PUBLISH, node=Code(v="axolotl-devices"), content=Public(v=LIST.encode()))
+    assert service.pep.is_device("alice", BOB)
+    assert not service.pep.is_device("dave", BOB)
+    for entity in (CONTACT, PERSON):
+        assert wanted <= set(following(entity).features)
+        assert following(entity).caps != entity.caps
+    for roster_account, follows in (("alice@x", True), ("dave@x", False)):
+        query = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
+        iq = ET.fromstring(f"<iq type='get' from='{roster_account}' to='{BOB}/lockgate' id='1'>{query}</iq>")
+        reply = reply_to(iq, "m.x", Roster(ROUTES), service.pep)
+        assert reply is not None
+        features = {f.get("var") for f in ET.fromstring(reply)[0]}
+        assert (wanted <= features) is follows

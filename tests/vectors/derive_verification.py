@@ -95,10 +95,20 @@ def _case(number: int, transaction: str) -> dict[str, object]:
     }
 
 
+def _code(transaction: str, secret: bytes) -> dict[str, str]:
+    """What Alice shows Bob to scan, laid out octet by octet as the specification's table has it."""
+    name = [ord(char) for char in transaction]
+    code = [0x4D, 0x41, 0x54, 0x52, 0x49, 0x58, 0x02, 0x00, len(name) // 256, len(name) % 256, *name]
+    for party in (ALICE, BOB):
+        code += list(base64.b64decode(party["master"] + "="))
+    return {"transaction_id": transaction, "secret": secret.hex(), "code": bytes(code + list(secret)).hex()}
+
+
 def main() -> None:
     """Write the file."""
     cases = [_case(number, transaction) for number, transaction in enumerate((IN_ROOM, TO_DEVICE))]
-    TARGET.write_text(json.dumps({"alice": ALICE, "bob": BOB, "cases": cases}, indent=1) + "\n")
+    codes = [_code(IN_ROOM, bytes(range(0x20, 0x28))), _code(TO_DEVICE, bytes(range(16))), _code("$" + "A" * 299, b"s")]
+    TARGET.write_text(json.dumps({"alice": ALICE, "bob": BOB, "cases": cases, "codes": codes}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

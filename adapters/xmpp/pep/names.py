@@ -19,19 +19,51 @@ OPTIONS = "options"
 """Offline options for everybody."""
 PUBKEY = "pubkey"
 """Public keys (XEP-0189)."""
+NICK = "nick"
+"""The contact's name (XEP-0172)."""
+AVATAR_DATA = "avatar-data"
+"""Its picture (XEP-0084)."""
+AVATAR_METADATA = "avatar-metadata"
+"""What there is to be known of its picture."""
+
+AXOLOTL_DEVICES = "axolotl-devices"
+"""The OMEMO devices of an account (XEP-0384 0.3), which most clients speak."""
+AXOLOTL_BUNDLE = "axolotl-bundle"
+"""The keys of one of them; the number is the device's id."""
+OMEMO_DEVICES = "omemo-devices"
+"""The same for the later form of OMEMO (XEP-0384 0.4 and later)."""
+OMEMO_BUNDLES = "omemo-bundles"
+"""The keys of all of them: the id of an item is the device's."""
+
+NS_NICK = "http://jabber.org/protocol/nick"
+NS_AVATAR_DATA = "urn:xmpp:avatar:data"
+NS_AVATAR_METADATA = "urn:xmpp:avatar:metadata"
 
 NODES: Mapping[str, str] = MappingProxyType(
     {
         OPTIONS_SUBSCRIBERS: "http://www.xmpp.org/extensions/xep-0187.html#ns",
         OPTIONS: "http://www.xmpp.org/extensions/xep-0116.html#ns",
         PUBKEY: "urn:xmpp:pubkey:2",
+        NICK: NS_NICK,
+        AVATAR_DATA: NS_AVATAR_DATA,
+        AVATAR_METADATA: NS_AVATAR_METADATA,
+        AXOLOTL_DEVICES: "eu.siacs.conversations.axolotl.devicelist",
+        AXOLOTL_BUNDLE: "eu.siacs.conversations.axolotl.bundles:{number}",
+        OMEMO_DEVICES: "urn:xmpp:omemo:2:devices",
+        OMEMO_BUNDLES: "urn:xmpp:omemo:2:bundles",
     }
 )
 """Nodes by the code that names them across the wall. `{number}` stands for the number of a request."""
 
+DEVICE_LISTS: Mapping[str, str] = MappingProxyType({NODES[code]: code for code in (AXOLOTL_DEVICES, OMEMO_DEVICES)})
+"""Codes of the nodes of the user's that contacts follow, by node."""
+
 # ---------------------------------------------------------------- arrivals
 PEP_ITEMS = "pep-items"
 """What a node of the user's holds, which a contact asked for with `fetch`; body: `Items`."""
+
+PEP_EVENT = "pep-event"
+"""What a node of the user's holds now, told by the user's server without being asked (XEP-0163); body: `Items`."""
 
 # ---------------------------------------------------------------- requests
 PUBLISH = "publish"
@@ -50,7 +82,7 @@ PEP_REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
     {
         PUBLISH: RequestShape({"from": Address, "node": Code, "item": Opaque, "content": Public}, {"number": Number}),
         RETRACT: RequestShape({"from": Address, "node": Code}, {"number": Number}),
-        FETCH: RequestShape({"from": Address, "to": Address, "node": Code}, {"number": Number}),
+        FETCH: RequestShape({"from": Address, "to": Address, "node": Code}, {"number": Number, "item": Opaque}),
         OFFLINE: RequestShape(
             {"from": Address, "to": Address, "id": Opaque, "thread": Opaque, "form": Public, "content": Sealed},
             {"kind": Code},
@@ -70,6 +102,9 @@ def node_of(code: str, number: int | None = None) -> str | None:
 
 
 # ---------------------------------------------------------------- the body of `pep-items`
+NONE, FORBIDDEN, UNAVAILABLE = "none", "forbidden", "unavailable"
+WHY = frozenset({"", NONE, FORBIDDEN, UNAVAILABLE})
+"""Why a node could not be read."""
 MAX_ITEMS = 16
 MAX_ITEM = 1 << 16
 """Characters of one item."""
@@ -87,12 +122,15 @@ class Items:
     """Whether the node could be read; else there is none, or no answer came."""
     items: tuple[str, ...]
     """The items' content, XML."""
+    number: int | None = None
+    """The number of the request, or the id of the item that it asked for."""
+    why: str = ""
+    """Why it could not be read: `none`, `forbidden`, `unavailable`; empty: nothing is known of that."""
 
     def encode(self) -> bytes:
         """The body of a `pep-items` arrival."""
-        return json.dumps(
-            {"contact": self.contact, "node": self.node, "found": self.found, "items": self.items}
-        ).encode()
+        known = {"contact": self.contact, "node": self.node, "found": self.found, "items": self.items}
+        return json.dumps({**known, "number": self.number, "why": self.why}).encode()
 
     @classmethod
     def decode(cls, body: bytes) -> "Items":
@@ -102,11 +140,20 @@ class Items:
         except (ValueError, RecursionError):
             read = None
         match read:
-            case {"contact": str(contact), "node": str(node), "found": bool(found), "items": list(items)} if len(
-                read
-            ) == 4 and _are_items(items):
-                return cls(contact, node, found, tuple(items))
+            case {
+                "contact": str(contact),
+                "node": str(node),
+                "found": bool(found),
+                "items": list(items),
+                "number": number,
+                "why": str(why),
+            } if len(read) == 6 and _are_items(items) and _is_number(number) and why in WHY:
+                return cls(contact, node, found, tuple(items), number, why)
         raise ValueError("not the items of a node")
+
+
+def _is_number(number: object) -> bool:
+    return number is None or (type(number) is int and 0 <= number < 1 << 32)
 
 
 def _are_items(items: Sequence[object]) -> bool:

@@ -1,0 +1,145 @@
+"""Which key each of the user's OMEMO devices has, and what its messages are worth (decision 0169).
+
+`omemo-told`   Told   what the user was told already
+"""
+
+from dataclasses import dataclass, replace
+
+from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_keeping import keep_devices, user_of
+from adapters.xmpp.inside_omemo_own import store_in, store_of
+from adapters.xmpp.inside_omemo_state import Device, devices_in
+from adapters.xmpp.inside_omemo_trust import (
+    DEVICE_CHANGED,
+    DEVICE_NEW,
+    VERIFIED,
+    decided,
+    is_believed,
+    is_closed,
+    met,
+    standing_of,
+)
+from crypto.message import Standing
+from crypto.omemo.conversation import forgotten, session_identity
+from crypto.omemo.device import own
+from crypto.omemo.model import Peer
+from crypto.omemo.names import Namespace
+
+ANNOUNCE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a message from a device is worth. `refused`: why it is not passed on, a code."""
+
+    standing: Standing
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Codes of what the user was told, until it is different; when they were told of devices last."""
+
+    codes: tuple[str, ...] = ()
+    devices_ms: tuple[tuple[str, int], ...] = ()
+
+
+def told_once(at: LegStep, code: str) -> None:
+    """Tell the user a sentence about the devices, unless they were told it already."""
+    told = at.step.records.get("omemo-told", Told) or Told()
+    if code not in told.codes:
+        at.step.records.put("omemo-told", replace(told, codes=(*told.codes, code)))
+        at.notice(at.step.account.near_address, code)
+
+
+def told_again(at: LegStep) -> None:
+    """What was wrong is not any more: should it come back, the user is told again."""
+    told = at.step.records.get("omemo-told", Told)
+    if told is not None and told.codes:
+        at.step.records.put("omemo-told", replace(told, codes=()))
+
+
+def announce(at: LegStep, code: str) -> None:
+    """Tell the user of a device to which nothing is sent. A server may add very many at once: then of the first."""
+    told, now = at.step.records.get("omemo-told", Told) or Told(), at.step.now_ms()
+    before = dict(told.devices_ms)
+    if now >= before.get(code, 0) + ANNOUNCE_MS:
+        at.step.records.put("omemo-told", replace(told, devices_ms=tuple({**before, code: now}.items())))
+        at.notice(at.step.account.near_address, code)
+
+
+def pinned(at: LegStep, device_id: int) -> bytes | None:
+    """The key that messages of a device must come with, once no new one is trusted blindly; None: any."""
+    device = devices_in(at.step.records).find(device_id)
+    return device.identity if device is not None and device.identity and is_closed(at) else None
+
+
+def heard(at: LegStep, device_id: int, identity_key: bytes, namespace: Namespace) -> Heard:
+    """A message of a device was opened, by a session with this key: whether it counts as the user's."""
+    ours = own(store_of(at))
+    if ours is not None and ours.identity_key == identity_key:  # somebody mirrors what we send
+        at.report("omemo-own-key")
+        return Heard(Standing.ENCRYPTED, "omemo-distrusted")
+    known = devices_in(at.step.records)
+    device = known.find(device_id)
+    if device is None:
+        device = Device(device_id)
+        keep_devices(at, known.doubted(at.step.now_ms()))  # it should stand in a list
+    if namespace not in device.spoke:
+        device = replace(device, spoke=(*device.spoke, namespace))
+    showed(at, device, identity_key)
+    standing = standing_of(at, identity_key)
+    if standing == VERIFIED:
+        return Heard(Standing.VERIFIED)
+    refused = None if is_believed(at, identity_key) else f"omemo-{_REFUSED[standing]}"
+    return Heard(Standing.ENCRYPTED, refused)
+
+
+_REFUSED = {"undecided": "not-verified", "distrusted": "distrusted"}
+
+
+def showed(at: LegStep, device: Device, identity: bytes) -> bool:
+    """A device showed a key: bind it, or tell the user; whether the device may be written to by it."""
+    known = devices_in(at.step.records)
+    changed = bool(device.identity) and device.identity != identity
+    new = met(at, identity, known.bound)
+    if not changed:
+        keep_devices(at, known.with_device(replace(device, identity=identity, shown=b"")))
+        if new and not is_believed(at, identity):
+            announce(at, DEVICE_NEW)
+        return is_believed(at, identity)
+    verified = standing_of(at, identity) == VERIFIED
+    if device.shown != identity and not verified:
+        at.report("omemo-device-changed")
+        announce(at, DEVICE_CHANGED)
+    if not verified and (is_closed(at) or not is_believed(at, identity)):
+        keep_devices(at, known.with_device(replace(device, shown=identity)))
+        return False
+    _rebind(at, device, identity)
+    return True
+
+
+def _rebind(at: LegStep, device: Device, identity: bytes) -> None:
+    """The device has another key: nothing that was agreed on with the old one is used, by any contact."""
+    known = devices_in(at.step.records)
+    keep_devices(at, known.with_device(replace(device, identity=identity, shown=b"", missing=())))
+    for contact in at.step.account.contacts:
+        store = store_in(at.step.records, contact.id)
+        for namespace in Namespace:
+            peer = Peer(namespace, user_of(at), device.id)
+            if session_identity(store, peer) not in (None, identity):
+                forgotten(store, peer)
+            at.step.records.delete(f"omemo-bundle/{contact.id}/{namespace.short}/{device.id}")
+
+
+def trust_key(at: LegStep, decision: str, fingerprint: str, by: str) -> str:
+    """`verify` or `distrust` the key of a fingerprint; returns a code. A device that showed it has it from then on."""
+    code, identity = decided(at, decision, fingerprint, by)
+    if code != "ok":
+        return code
+    for device in devices_in(at.step.records).devices:
+        if device.shown == identity and decision == "verify":
+            _rebind(at, device, identity)
+        elif device.shown == identity or (device.shown and device.identity == identity and decision == "verify"):
+            keep_devices(at, devices_in(at.step.records).with_device(replace(device, shown=b"")))
+    return code

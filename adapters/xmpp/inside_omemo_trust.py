@@ -1,0 +1,115 @@
+"""Which identity keys of the user's OMEMO devices are believed (decision 0169).
+
+`omemo-keys`   Keys   every key that one of the user's devices has shown; for the whole account: they are the user's
+
+A key that was met before any was verified is trusted blindly, where the policy has that. From the first verification on
+new ones are undecided: nothing is sent to them and nothing is taken from them, and the user is told.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from adapters.inside_api import ContactPolicy
+from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_policy import policy_of
+from crypto.omemo.fingerprints import read_fingerprint
+from crypto.records import Records
+
+MAX_KEYS = 128
+BLIND, UNDECIDED, VERIFIED, DISTRUSTED = "blind", "undecided", "verified", "distrusted"
+DEVICE_NEW, DEVICE_CHANGED = "omemo-device-new", "omemo-device-changed"
+"""Codes of what the user is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An identity key (Curve25519, 32 octets) and what was decided about it, by whom (`Proof`) and when."""
+
+    identity: bytes
+    state: str
+    since_ms: int
+    by: str = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All of them, the one met last at the end."""
+
+    known: tuple[Known, ...] = ()
+
+    def find(self, identity: bytes) -> Known | None:
+        """What is known of a key."""
+        return next((key for key in self.known if key.identity == identity), None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether one was verified: no other is trusted blindly from then on."""
+        return any(key.state == VERIFIED for key in self.known)
+
+    def with_key(self, key: Known, bound: Iterable[bytes]) -> "Keys":
+        """With this one. Beyond a limit those go first about which nobody decided, and that no device has (`bound`).
+
+        Decisions stay as long as there is anything else: were they pushed out, keys would be trusted blindly again.
+        """
+        needed = set(bound)
+        others = [each for each in self.known if each.identity != key.identity]
+        order = sorted(others, key=lambda k: (k.state not in (BLIND, UNDECIDED), k.identity in needed))
+        gone = order[: max(0, len(others) - MAX_KEYS + 1)]
+        return Keys((*(each for each in others if each not in gone), key))
+
+
+def keys_in(records: Records) -> Keys:
+    """What is known."""
+    return records.get("omemo-keys", Keys) or Keys()
+
+
+def only_verified(contact: ContactPolicy) -> bool:
+    """Whether the policy trusts no key blindly. What it does not name rightly is taken for the strictest."""
+    blind = contact.options.get("omemo-trust", "blind-until-verified") == "blind-until-verified"
+    # Who wants sessions compared does not want unverified devices in their place.
+    return not blind or policy_of(contact).require_verified or policy_of(contact).closed
+
+
+def is_closed(at: LegStep) -> bool:
+    """Whether no new key is trusted blindly (any more)."""
+    return only_verified(at.contact) or keys_in(at.step.records).closed
+
+
+def standing_of(at: LegStep, identity: bytes) -> str:
+    """How a key stands for this contact."""
+    known = keys_in(at.step.records).find(identity)
+    state = UNDECIDED if known is None else known.state
+    return UNDECIDED if state == BLIND and only_verified(at.contact) else state
+
+
+def is_believed(at: LegStep, identity: bytes) -> bool:
+    """Whether something may be sent to, and taken from, who holds the key."""
+    return standing_of(at, identity) in (BLIND, VERIFIED)
+
+
+def met(at: LegStep, identity: bytes, bound: Iterable[bytes] = ()) -> bool:
+    """A device showed this key; whether it was never seen before."""
+    keys = keys_in(at.step.records)
+    if keys.find(identity) is not None:
+        return False
+    state = UNDECIDED if keys.closed else BLIND
+    at.step.records.put("omemo-keys", keys.with_key(Known(identity, state, at.step.now_ms()), bound))
+    at.report(f"omemo-key-{state}")
+    return True
+
+
+def decided(at: LegStep, decision: str, text: str, by: str) -> tuple[str, bytes]:
+    """`verify` or `distrust` the key of a fingerprint: a code, and the key if it is `ok`."""
+    states = {"verify": VERIFIED, "distrust": DISTRUSTED}
+    identity, keys = read_fingerprint(text), keys_in(at.step.records)
+    if decision not in states:
+        return "unknown-decision", b""
+    if identity is None:
+        return "not-a-fingerprint", b""
+    known = keys.find(identity)
+    if known is None:
+        return "unknown-key", b""
+    after = replace(known, state=states[decision], since_ms=at.step.now_ms(), by=by)
+    at.step.records.put("omemo-keys", Keys(tuple(after if k.identity == identity else k for k in keys.known)))
+    at.report(f"omemo-key-{after.state}")
+    return "ok", identity

@@ -1,0 +1,1 @@
+"""How a file crosses the enclave: asked for in parts by the half that takes it, given by the half that has it."""
