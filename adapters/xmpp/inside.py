@@ -9,7 +9,7 @@ from adapters.xmpp.inside_away import AWAY, away_due_ms, tend
 from adapters.xmpp.inside_content import OK, settled
 from adapters.xmpp.inside_ending import abandon_all, expire
 from adapters.xmpp.inside_files import xmpp_files
-from adapters.xmpp.inside_leg import TIMER, LegStep, arm
+from adapters.xmpp.inside_leg import TIMER, LegStep, arm, enough
 from adapters.xmpp.inside_omemo_arrivals import key_decided, omemo_started, omemo_woken
 from adapters.xmpp.inside_omemo_outbox import forget_sending, speaks_omemo
 from adapters.xmpp.inside_omemo_sending import omemo_answered, omemo_due_ms, omemo_switched, tend_sent
@@ -94,8 +94,10 @@ class XmppInside:
             step.report("wake-unknown")
             return
         step.records.delete("timer")
-        now = step.now_ms()
+        now, spent = step.now_ms(), 0
         for at in legs(step):
+            if enough(step, spent):
+                break
             tend(at)
             moved = tend_sent(at)
             keys_due, away_due = at.refresh_due_ms(), away_due_ms(at)
@@ -107,7 +109,8 @@ class XmppInside:
             at.arm_refresh(at.refresh_due_ms())
             at.arm_refresh(away_due_ms(at))
             arm(step, omemo_due_ms(at))
-        omemo_woken(step)
+            spent += at.spent
+        omemo_woken(step, spent)
 
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Keep the message until the user's client acknowledges it, and send it as soon as a session is there."""

@@ -6,7 +6,7 @@ from adapters.inside_api import ContactPolicy, Step
 from adapters.xmpp.inside_away import policy_for, received_away
 from adapters.xmpp.inside_content import taken_plain
 from adapters.xmpp.inside_ending import bounced, gone
-from adapters.xmpp.inside_leg import LegStep, error_values
+from adapters.xmpp.inside_leg import LegStep, enough, error_values
 from adapters.xmpp.inside_offline_sending import options_arrived, user_came
 from adapters.xmpp.inside_omemo_arrivals import omemo_arrived
 from adapters.xmpp.inside_omemo_receiving import received_omemo
@@ -63,6 +63,7 @@ def presence_arrived(step: Step, body: bytes) -> None:
         heard = Resources((*heard.available, *kept)[:MAX_RESOURCES], complete=False)
         missing = set()
     step.records.put("resources", heard)
+    spent = 0
     for at in legs(step):
         gone(at, frozenset(missing))
         if now.keys() - before.keys():
@@ -71,8 +72,10 @@ def presence_arrived(step: Step, body: bytes) -> None:
             # Not at once: presence comes from the server, and a negotiation costs exponentiations.
             soon = min(at.leg.start_at_ms, step.now_ms() + PAUSE_MS)
             at.leg = replace(at.leg, failures=0, start_at_ms=soon, noticed=False)
-        proceed(at)
+        if not enough(step, spent):
+            proceed(at)
         at.finish()
+        spent += at.spent
 
 
 def items_arrived(step: Step, body: bytes) -> None:

@@ -7,7 +7,7 @@ from adapters.inside_api import AnyValue, ContactPolicy, Step
 from adapters.xmpp.inside_identities import judge_for, known_keys, own_identities
 from adapters.xmpp.inside_policy import SessionPolicy, policy_of
 from adapters.xmpp.inside_stanzas import is_opaque
-from adapters.xmpp.inside_state import MAX_OWED, Leg, Line, Owed, Talk, Timer
+from adapters.xmpp.inside_state import MAX_OWED, SENT_AT_ONCE, Leg, Line, Owed, Talk, Timer
 from adapters.xmpp.names import (
     ENCRYPTED,
     ENCRYPTED_PRESENCE,
@@ -53,6 +53,8 @@ class LegStep:
     """What came to be owed in this step."""
     traffic: bool = field(default=False, init=False)
     """Whether somebody wrote to somebody in this step."""
+    spent: int = field(default=0, init=False)
+    """Octets that go out by OMEMO in this step, from this leg."""
     _before: tuple[Leg, Line] = field(init=False)
     _handovers: list[Callable[[], None]] = field(init=False)
     contact_jid: Address = field(init=False)
@@ -307,6 +309,14 @@ class LegStep:
         if len(waiting) > MAX_OWED:
             self.report("receipt-dropped")
         self.leg = replace(self.leg, owed=waiting[:MAX_OWED])
+
+
+def enough(step: Step, spent: int) -> bool:
+    """Whether legs that share a step sent as much as fits its frame; then the others have theirs in the next one."""
+    if spent < SENT_AT_ONCE:
+        return False
+    arm(step, step.now_ms() + 1)
+    return True
 
 
 def arm(step: Step, due_ms: int) -> None:

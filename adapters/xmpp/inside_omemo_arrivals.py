@@ -1,7 +1,7 @@
 """What comes of the user's OMEMO devices: answers to questions, and what the server tells by itself. All is hostile."""
 
 from adapters.inside_api import Step
-from adapters.xmpp.inside_leg import LegStep, arm
+from adapters.xmpp.inside_leg import LegStep, arm, enough
 from adapters.xmpp.inside_omemo_binding import trust_key
 from adapters.xmpp.inside_omemo_finding import (
     bundle_arrived,
@@ -11,12 +11,15 @@ from adapters.xmpp.inside_omemo_finding import (
     tend_devices,
 )
 from adapters.xmpp.inside_omemo_mending import to_heal
-from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, Published, forget_own, omemo_on, tend_own
+from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, forget_own, omemo_on, store_in, tend_own
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Line
 from adapters.xmpp.names import bare
 from adapters.xmpp.pep.names import Items
+from crypto.omemo.device import own
 
+PUBLISHED_AT_ONCE = 50
+"""Contacts whose keys are made and published in one step: each costs about 26 KB."""
 _NODES = frozenset({*LISTS.values(), *BUNDLES.values()})
 
 
@@ -45,37 +48,47 @@ def omemo_arrived(step: Step, body: bytes, *, pushed: bool = False) -> bool:
 
 def _go_on(step: Step, only: str | None = None) -> None:
     """Send what waited for it: of one contact, or of all."""
+    spent = 0
     for contact in step.account.contacts:
         if only not in (None, contact.id) or not omemo_on(contact):
             continue
         line = step.records.get(f"line/{contact.id}", Line)
         at = LegStep(step, contact)
         if (line is not None and line.waiting) or to_heal(at):
+            if enough(step, spent):
+                return
             proceed(at)
             at.finish()
+            spent += at.spent
 
 
 def omemo_started(step: Step, *, resumed: bool) -> None:
     """See to the contacts' keys. Without `resumed` the state may be old: the user's devices are looked up anew."""
     mapped = {contact.id for contact in step.account.contacts}
-    for name in [n.removeprefix("omemo-own/") for n in step.records.names("omemo-own/")]:
+    for name in sorted({n.split("/")[1] for kind in ("omemo", "omemo-own") for n in step.records.names(f"{kind}/")}):
         if name not in mapped:
             forget_own(step, name)
             forget_devices(step, name)
+    published = 0
     for at in _devices(step):
-        tend_own(at, resumed=resumed)
+        published += tend_own(at, resumed=resumed, room=published < PUBLISHED_AT_ONCE)
         if not resumed and omemo_on(at.contact):
             tend_devices(at)
         at.finish()
 
 
-def omemo_woken(step: Step) -> None:
-    """Time has passed: keys are looked after, and what waited for an answer that never came goes on."""
+def omemo_woken(step: Step, spent: int) -> None:
+    """Time has passed: keys are looked after, and what waited for an answer that never came goes on.
+
+    `spent`: octets that went out in this step already.
+    """
+    published = 0
     for at in _devices(step):
-        tend_own(at)
-        if omemo_on(at.contact) and at.line.waiting and not devices_due_ms(at):
+        published += tend_own(at, room=published < PUBLISHED_AT_ONCE)
+        if omemo_on(at.contact) and at.line.waiting and not devices_due_ms(at) and not enough(step, spent):
             proceed(at)
         at.finish()
+        spent += at.spent
         arm(step, devices_due_ms(at))
 
 
@@ -85,7 +98,7 @@ def _devices(step: Step) -> list[LegStep]:
     return [
         LegStep(step, contact)
         for contact in step.account.contacts
-        if omemo_on(contact) or records.get(f"omemo-own/{contact.id}", Published) is not None
+        if omemo_on(contact) or own(store_in(records, contact.id)) is not None
     ]
 
 

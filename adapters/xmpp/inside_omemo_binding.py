@@ -69,9 +69,13 @@ def announce(at: LegStep, code: str) -> None:
 
 
 def pinned(at: LegStep, device_id: int) -> bytes | None:
-    """The key that messages of a device must come with, once no new one is trusted blindly; None: any."""
+    """The key that messages of a device must come with, once no new one is trusted blindly; None: any.
+
+    A key that is not believed itself keeps no other away: its holder may have been the first to show this number.
+    """
     device = devices_in(at.step.records).find(device_id)
-    return device.identity if device is not None and device.identity and is_closed(at) else None
+    bound = device.identity if device is not None else b""
+    return bound if bound and is_closed(at) and is_believed(at, bound) else None
 
 
 def heard(at: LegStep, device_id: int, identity_key: bytes, namespace: Namespace) -> Heard:

@@ -6,7 +6,7 @@
 
 from dataclasses import dataclass, replace
 
-from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_leg import LegStep, enough
 from adapters.xmpp.inside_omemo_devices import recipients
 from adapters.xmpp.inside_omemo_healing import aside
 from adapters.xmpp.inside_omemo_outbox import keep_sending, out_at, sending_of
@@ -56,6 +56,8 @@ def _send(at: LegStep, forms: frozenset[Namespace]) -> None:
     ready = _without_session(at, tuple(each for each in found.ready if each.peer.namespace in forms))
     over = names[:-MAX_COPIES] if found.waiting else names
     for name in over:
+        if not found.waiting and enough(at.step, 2 * at.spent):
+            break
         entry = at.step.records.get(name, Queued)
         at.step.records.delete(name)
         if found.waiting:

@@ -68,6 +68,7 @@ def aside(at: LegStep, content: bytes, form: str | None = None, *, stanza_id: st
     }
     if form is not None:
         values["form"] = Code(v=form)
+    at.spent += len(content)
     at.step.carry(OMEMO_ASIDE, values, lane=at.lane)
 
 

@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 
 from adapters.inside_api import AnyValue, ContactPolicy, Step
-from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_leg import LegStep, arm
 from adapters.xmpp.names import address_of
 from adapters.xmpp.pep.names import (
     AXOLOTL_BUNDLE,
@@ -64,23 +64,32 @@ def device_id_of(at: LegStep) -> int | None:
 
 
 # ---------------------------------------------------------------- upkeep
-def tend_own(at: LegStep, *, resumed: bool = True) -> None:
-    """See that the contact's keys are there, fresh and published, or taken back; cheap when there is nothing to do.
+def tend_own(at: LegStep, *, resumed: bool = True, room: bool = True) -> bool:
+    """See that the contact's keys are there, fresh and published, or taken back; whether something was published.
 
-    Without `resumed` the state may be older than what was published, and than what was sent in its sessions.
+    Without `resumed` the state may be older than what was published, and than what was sent in its sessions. Without
+    `room` publishing is left to the next step: keys of hundreds of contacts fit no frame.
     """
     published = at.step.records.get(_name(at), Published)
+    if not resumed and own(store_of(at)) is not None:
+        retired(store_of(at))  # also while it is turned off: it may be turned on again
     if not omemo_on(at.contact):
         if published is not None:
             _withdraw(at, published)
-        return
-    if not resumed and own(store_of(at)) is not None:
-        retired(store_of(at))
-    if published is None or not resumed:
+        return False
+    anew = published is None or not resumed
+    due = anew or (published is not None and published.next_ms <= at.step.now_ms())
+    if due and not room:
+        if anew:
+            at.step.records.delete(_name(at))
+        arm(at.step, at.step.now_ms() + 1)
+        return False
+    if anew:
         _publish_all(at)
-    elif published.next_ms <= at.step.now_ms():
+    elif due:
         keys_used(at)
     at.arm_refresh(own_due_ms(at))
+    return due
 
 
 def keys_used(at: LegStep) -> None:

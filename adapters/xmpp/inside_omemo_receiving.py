@@ -19,7 +19,7 @@ from adapters.xmpp.inside_omemo_sending import omemo_bounced, omemo_received
 from adapters.xmpp.inside_seen import find_by_mac
 from adapters.xmpp.inside_stanzas import Content, read_content
 from adapters.xmpp.names import bare
-from crypto.omemo.conversation import decrypted
+from crypto.omemo.conversation import decrypted, reduced
 from crypto.omemo.elements import is_encrypted, read_message
 from crypto.omemo.envelope import opened_envelope
 from crypto.omemo.faults import Malformed, NotForUs, OmemoError, Replayed, WrongIdentity
@@ -94,6 +94,7 @@ def _opened(at: LegStep, opened: Opened, message: Message, stanza: Element, peer
         keys_used(at)
     if judged.refused is not None:
         at.report("omemo-refused")
+        reduced(store_of(at), opened.peer)  # anybody can make up such devices
         if opened.plaintext is not None:
             _turn_away(at, stanza, peer, judged.refused)
         return
@@ -110,6 +111,8 @@ def _opened(at: LegStep, opened: Opened, message: Message, stanza: Element, peer
         _turn_away(at, stanza, peer, "unreadable")
         return
     left = omemo_received(at, content.received)
+    if omemo_received(at, read_content(stanza.elements).received):
+        at.report("receipt-unauthenticated")  # those beside it settle nothing that went out in a session
     mac = _mac(message)
     came = Came(f"omemo/{device_id}/{mac.rpartition(':')[2]}", mac, judged.standing)
     taken(at, replace(content, received=left), stanza, came.id, peer, came=came)
@@ -131,7 +134,7 @@ def _content(at: LegStep, plaintext: bytes, namespace: Namespace, stanza: Elemen
         except OmemoError:
             return None
     wanted = inside.receipt_wanted or beside.receipt_wanted
-    return replace(inside, receipt_wanted=wanted, received=(*inside.received, *beside.received))
+    return replace(inside, receipt_wanted=wanted)
 
 
 # ---------------------------------------------------------------- what is not read

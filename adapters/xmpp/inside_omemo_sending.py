@@ -38,6 +38,8 @@ PAUSE_MS = 5 * SECOND_MS
 PAUSE_MOST_MS = 600 * SECOND_MS
 MAX_BOUNCES = 150
 """Pauses of ten minutes: about a day."""
+STANZA_COST = 4_096
+"""Octets that a stanza is counted for beside its content: sessions of its devices, and what holds it."""
 _FORMS = {
     frozenset({Namespace.AXOLOTL}): "axolotl",
     frozenset({Namespace.OMEMO_2}): "omemo-2",
@@ -99,7 +101,7 @@ def _allowed(found: Recipients, forms: frozenset[Namespace]) -> tuple[Recipient,
 
 
 def _send(at: LegStep, ready: tuple[Recipient, ...]) -> None:
-    number, room, left = at.line.sent, SENT_AT_ONCE, AT_ONCE
+    number, room, left = at.line.sent, SENT_AT_ONCE - at.spent, AT_ONCE
     while number < at.line.next and room > 0 and left > 0:
         entry = entry_at(at, number)
         if entry is not None and not entry.plain and out_at(at, number) is None:
@@ -131,6 +133,7 @@ def content_in(at: LegStep, entry: Queued, *, receipt: bool = True) -> Mapping[N
 
 
 def _carry(at: LegStep, entry: Queued, out: Out) -> None:
+    at.spent += len(out.content) + STANZA_COST
     values: dict[str, AnyValue] = {
         "from": at.contact_jid,
         "to": address_of(bare(at.step.account.near_address)),
@@ -240,6 +243,8 @@ def tend_sent(at: LegStep) -> bool:
     if not sending.look_ms or now < sending.look_ms:
         return freed
     for number in range(at.line.first, at.line.next):
+        if at.spent >= SENT_AT_ONCE:  # the others are due still, and come in the next step
+            break
         out, entry = out_at(at, number), entry_at(at, number)
         if out is not None and entry is not None and 0 < out.due_ms <= now:
             _overdue(at, number, entry, out)

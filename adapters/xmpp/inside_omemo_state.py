@@ -91,13 +91,15 @@ class UserDevices:
         return replace(self, listings=(*others, listing))
 
     def with_device(self, device: Device) -> "UserDevices":
-        """With this device; a new one takes the place of the oldest that is inactive, beyond a limit."""
+        """With this device; a new one takes the place of another beyond a limit.
+
+        Those go first that are in no list and showed no key: anybody can make up numbers. Then those in no list.
+        """
         if self.find(device.id) is not None:
             return replace(self, devices=tuple(device if d.id == device.id else d for d in self.devices))
         kept = list(self.devices)
         while len(kept) >= MAX_KNOWN:
-            inactive = (d for d in kept if not d.listed)
-            kept.remove(next(inactive, kept[0]))
+            kept.remove(min(kept, key=lambda d: (bool(d.listed), bool(d.identity))))
         return replace(self, devices=(*kept, device))
 
     def listed(self, namespace: Namespace, ids: tuple[int, ...]) -> "UserDevices":

@@ -36,6 +36,8 @@ class Keys:
     """All of them, the one met last at the end."""
 
     known: tuple[Known, ...] = ()
+    ever_verified: bool = False
+    """Whether a key was ever verified, whatever was decided about it since."""
 
     def find(self, identity: bytes) -> Known | None:
         """What is known of a key."""
@@ -43,8 +45,8 @@ class Keys:
 
     @property
     def closed(self) -> bool:
-        """Whether one was verified: no other is trusted blindly from then on."""
-        return any(key.state == VERIFIED for key in self.known)
+        """Whether one was verified: no other is trusted blindly from then on, also if that one is distrusted later."""
+        return self.ever_verified or any(key.state == VERIFIED for key in self.known)
 
     def with_key(self, key: Known, bound: Iterable[bytes]) -> "Keys":
         """With this one. Beyond a limit those go first about which nobody decided, and that no device has (`bound`).
@@ -55,7 +57,7 @@ class Keys:
         others = [each for each in self.known if each.identity != key.identity]
         order = sorted(others, key=lambda k: (k.state not in (BLIND, UNDECIDED), k.identity in needed))
         gone = order[: max(0, len(others) - MAX_KEYS + 1)]
-        return Keys((*(each for each in others if each not in gone), key))
+        return Keys((*(each for each in others if each not in gone), key), self.closed)
 
 
 def keys_in(records: Records) -> Keys:
@@ -110,6 +112,7 @@ def decided(at: LegStep, decision: str, text: str, by: str) -> tuple[str, bytes]
     if known is None:
         return "unknown-key", b""
     after = replace(known, state=states[decision], since_ms=at.step.now_ms(), by=by)
-    at.step.records.put("omemo-keys", Keys(tuple(after if k.identity == identity else k for k in keys.known)))
+    changed = tuple(after if k.identity == identity else k for k in keys.known)
+    at.step.records.put("omemo-keys", Keys(changed, keys.closed or after.state == VERIFIED))
     at.report(f"omemo-key-{after.state}")
     return "ok", identity

@@ -11,7 +11,7 @@ from crypto.errors import Misuse
 from crypto.omemo import elements, payloads, sessions
 from crypto.omemo.bundles import require_signed
 from crypto.omemo.device import Device, device_of, keys_name, keys_of
-from crypto.omemo.faults import BadBundle, NoSession, NotForUs, OmemoError, WrongIdentity
+from crypto.omemo.faults import BadBundle, NoSession, NotForUs, OmemoError, Undecryptable, WrongIdentity
 from crypto.omemo.frames import read_exchange
 from crypto.omemo.model import Bundle, Encrypted, Key, Message, Opened, Peer, Recipient, Refused
 from crypto.omemo.names import Namespace
@@ -162,7 +162,9 @@ class _Arrival:
         plaintext = None
         if self.message.payload is not None:
             plaintext = payloads.opened(namespace, self.message.iv, self.message.payload, read.key)
-        self.store.put(name_of(self.peer), kept.used(read.session, read.instead))
+        elif payloads.is_for_payload(namespace, read.key):
+            raise Undecryptable
+        self.store.put(name_of(self.peer), kept.opened(read, self.device.epoch))
         new = used is not None
         if used is not None:
             self.store.put(keys_name(namespace), keys_of(self.store, namespace).without(used))
@@ -186,6 +188,11 @@ def session_identity(store: Store, peer: Peer) -> bytes | None:
     """The identity key (Curve25519) of the session in use with a device."""
     kept = kept_with(store, peer).kept
     return kept[0].identity if kept else None
+
+
+def reduced(store: Store, peer: Peer) -> None:
+    """Of the sessions with a device that is not believed, the one in use stays, with few keys of missing messages."""
+    store.put(name_of(peer), kept_with(store, peer).reduced())
 
 
 def forgotten(store: Store, peer: Peer) -> None:

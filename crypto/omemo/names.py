@@ -46,6 +46,8 @@ MAX_KEY_OCTETS = 4096
 """Of the part of a message that is for one device."""
 MAX_SKIPPED = 1000
 """Messages that may be missing in a row, and whose keys are kept, in one session (XEP-0384, section 4.3)."""
+REDUCED_SKIPPED = 50
+"""The same with a device that is not believed."""
 KEPT_SESSIONS = 5
 """Sessions with one device: the one in use, and those before it, for messages that were under way."""
 LEFT_KEYS = 16

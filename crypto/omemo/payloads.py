@@ -72,6 +72,11 @@ def empty(namespace: Namespace, draw: Draw) -> tuple[bytes | None, bytes]:
     return None, bytes(KEY_2)
 
 
+def is_for_payload(namespace: Namespace, key: bytes) -> bool:
+    """Whether the key came with a payload that was cut off. In the older form keys alone may have tags too."""
+    return namespace is Namespace.OMEMO_2 and len(key) == KEY_2 + TAG
+
+
 def opened(namespace: Namespace, iv: bytes | None, ciphertext: bytes, key: bytes) -> bytes:
     """The content. `key`: what came for this device, the key and the tag. Raises Undecryptable."""
     if namespace is Namespace.AXOLOTL:

@@ -11,7 +11,7 @@ from crypto.omemo.device import Device, Keys
 from crypto.omemo.faults import BadBundle, Replayed, TooManySkipped, Undecryptable, UnknownPreKey, WrongIdentity
 from crypto.omemo.frames import KeyExchange, encoded_key, exchange_octets, read_frame
 from crypto.omemo.model import Bundle, Peer
-from crypto.omemo.names import HEARTBEAT, KEPT_SESSIONS, LEFT_KEYS, Namespace
+from crypto.omemo.names import HEARTBEAT, KEPT_SESSIONS, LEFT_KEYS, MAX_SKIPPED, REDUCED_SKIPPED, Namespace
 from crypto.omemo.ratchet import Ratchet, Turn
 from crypto.omemo.store import Draw, Store
 
@@ -42,9 +42,46 @@ class Sessions:
     kept: tuple[Session, ...] = field(default=())
 
     def used(self, session: Session, instead: Session | None = None) -> "Sessions":
-        """With `session` in use; it takes the place of `instead`, or is new."""
-        rest = tuple(each for each in self.kept if each is not instead)
-        return Sessions((session, *rest)[:KEPT_SESSIONS])
+        """With `session` in use; it takes the place of `instead`, or is new.
+
+        All together keep as many keys of missing messages as one may: a step writes the sessions of many devices.
+        """
+        rest = [each for each in self.kept if each is not instead][: KEPT_SESSIONS - 1]
+        room = MAX_SKIPPED - len(session.ratchet.skipped)
+        for place, each in enumerate(rest):
+            rest[place] = _with_skipped(each, room)
+            room -= len(rest[place].ratchet.skipped)
+        return Sessions((session, *rest))
+
+    def opened(self, read: "Read", epoch: int) -> "Sessions":
+        """After a message was opened: its session is in use from now on.
+
+        Unless we gave that one up after a restart (its `epoch` is not ours) and began another, which goes with each
+        message until the peer answers in it: many clients keep one session only, and have the new one by then.
+        """
+        first = self.kept[0] if self.kept else None
+        held = (
+            first is not None
+            and read.instead is not None
+            and read.instead is not first
+            and (first.begun_here and not first.confirmed and first.epoch == epoch)
+            and read.instead.epoch != epoch
+        )
+        if first is None or read.instead is None or not held:
+            return self.used(read.session, read.instead)
+        return self.used(replace(read.session, epoch=read.instead.epoch), read.instead).used(first, first)
+
+    def reduced(self) -> "Sessions":
+        """The one in use, with few keys of missing messages."""
+        return Sessions(tuple(_with_skipped(each, REDUCED_SKIPPED) for each in self.kept[:1]))
+
+
+def _with_skipped(session: Session, most: int) -> Session:
+    """With the newest so many keys of missing messages."""
+    skipped = session.ratchet.skipped
+    if len(skipped) <= most:
+        return session
+    return replace(session, ratchet=replace(session.ratchet, skipped=skipped[len(skipped) - max(0, most) :]))
 
 
 def name_of(peer: Peer) -> str:

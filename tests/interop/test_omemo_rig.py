@@ -101,7 +101,9 @@ async def test_a_second_device_reads_along_and_a_removed_one_does_not(
     await first.command("from the first")
     await user.wait_messages(1)
     second = await people.profanity(paul, "second")
-    await user.wait_for(lambda e: e.get("event") == "list" and second.device in e["ids"], what="the second device")
+    await user.wait_for(
+        lambda e: e.get("event") == "list" and second.device in e["ids"], timeout_s=90, what="the second device"
+    )
     assert (await user.send(paul.jid, "to both"))["devices"] == sorted([first.device, second.device])
     for profanity in (first, second):
         assert (await profanity.wait_message(alice.jid, "to both")).encrypted

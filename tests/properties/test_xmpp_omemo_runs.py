@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.xmpp.inside_omemo_sending import MAX_TRIES
@@ -56,6 +56,8 @@ class _Run:
     seed=st.integers(0, 1 << 16),
     form=st.sampled_from([AXOLOTL, OMEMO_2]),
 )
+@example(acts=["restart", "to", "from"], seed=0, form=OMEMO_2)
+@example(acts=["restart", "to", "from", "from", "to"], seed=0, form=AXOLOTL)
 def test_both_sides_have_everything_once(acts: list[str], seed: int, form: tuple[object, ...]) -> None:
     site = OmemoSite(AXOLOTL if form == AXOLOTL else OMEMO_2)
     try:

@@ -416,7 +416,8 @@ async def test_requests_go_where_they_belong_with_the_key_as_transaction(rig: Ri
     await rig.carry(names.KEYS_UPLOAD, body=Public(v=b'{"u":1}'))
     await rig.carry(names.KEYS_CLAIM, keys=Public(v=b'{"@b:x":{}}'))
     await rig.carry(names.KEYS_QUERY, user=Address(v=BOB))
-    sent = rig.server.requests[-5:]
+    # The account syncs and looks up profiles meanwhile.
+    sent = [request for request in rig.server.requests if request[0] != "GET" and "/filter" not in request[1]][-5:]
     assert sent[0] == ("PUT", "/rooms/%21Room%3Aone.example/send/m.room.encrypted/k-1%2F%2B", b'{"c":1}')
     assert sent[1] == ("PUT", "/sendToDevice/m.room.encrypted/k-1%2F%2B", b'{"messages":{}}')
     assert sent[2] == ("POST", "/keys/upload", b'{"u":1}')
