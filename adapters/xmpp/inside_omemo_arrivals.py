@@ -12,6 +12,7 @@ from adapters.xmpp.inside_omemo_finding import (
 )
 from adapters.xmpp.inside_omemo_mending import to_heal
 from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, forget_own, omemo_on, store_in, tend_own
+from adapters.xmpp.inside_omemo_sending import sessions_given_up
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Line
 from adapters.xmpp.names import bare
@@ -74,6 +75,7 @@ def omemo_started(step: Step, *, resumed: bool) -> None:
         published += tend_own(at, resumed=resumed, room=published < PUBLISHED_AT_ONCE)
         if not resumed and omemo_on(at.contact):
             tend_devices(at)
+            sessions_given_up(at)
         at.finish()
 
 

@@ -44,6 +44,8 @@ class Sending:
     """Until when nothing new is sent, because stanzas came back."""
     copied: int = 0
     """Messages before that place that went out in sessions were copied to the user's devices."""
+    given_up: int = 0
+    """Messages before that place went out in OMEMO sessions that were given up (`sessions_given_up`)."""
 
 
 def sending_of(records: Records, contact: str) -> Sending:

@@ -28,6 +28,8 @@ AT_ONCE = 16
 """Messages that are sent in one step: each costs a key for every device."""
 GRACE_MS = 60 * SECOND_MS
 """How long after the server took a message it may still come back, or a receipt be missed; doubles."""
+HASTE_MS = 15 * SECOND_MS
+"""The same for what went out in sessions that were given up: new messages wait for it."""
 MAX_TRIES = 3
 """How often a message goes out to a client that gives receipts, when none comes."""
 MAX_GRACE = 256
@@ -89,11 +91,36 @@ def flush_omemo(at: LegStep, forms: frozenset[Namespace]) -> bool:
     if not ready:
         told_once(at, found.refused or "omemo-no-devices")
         return False
+    if any(each.bundle is not None for each in ready) and _unread(at, sending.given_up):
+        return True
     told_again(at)
     if not sending.used:
         keep_sending(at, replace(sending, used=True))
     _send(at, ready)
     return True
+
+
+def _unread(at: LegStep, before: int) -> bool:
+    """Whether messages before that place may be unread still: a new session would close them to most clients."""
+    places = range(at.line.first, min(before, at.line.next))
+    return any(out_at(at, number) is not None for number in places)
+
+
+def sessions_given_up(at: LegStep) -> None:
+    """After a restart new sessions are begun. Clients that keep one session only could not read by then what they have
+    not read so far: it goes out again now, and new sessions wait until it is settled.
+    """
+    sent = {number: out for number in range(at.line.first, at.line.next) if (out := out_at(at, number)) is not None}
+    keep_sending(at, replace(sending_of(at.step.records, at.contact.id), given_up=max(sent, default=-1) + 1))
+    for number, out in sent.items():
+        if out.due_ms and not out.bounced:
+            _due(at, number, replace(out, due_ms=at.step.now_ms()))
+
+
+def _grace_ms(at: LegStep, number: int, out: Out) -> int:
+    if number < sending_of(at.step.records, at.contact.id).given_up:
+        return HASTE_MS
+    return GRACE_MS << (out.tries - 1)
 
 
 def _allowed(found: Recipients, forms: frozenset[Namespace]) -> tuple[Recipient, ...]:
@@ -162,7 +189,7 @@ def omemo_answered(step: Step, answer: Input) -> LegStep | None:
         step.report("stanza-not-carried")
         give_up(at, number, "undeliverable")
         return at
-    _due(at, number, replace(out, due_ms=step.now_ms() + (GRACE_MS << (out.tries - 1))))
+    _due(at, number, replace(out, due_ms=step.now_ms() + _grace_ms(at, number, out)))
     if at.line.sent - at.line.first > MAX_GRACE:
         settle_oldest(at)
     return at

@@ -155,7 +155,6 @@ async def test_bob_writes_first_while_alice_is_away_and_she_reads_it_once(
     await _bob_has(scene, ["alice answers"])
 
 
-@pytest.mark.parametrize("server", ["prosody", pytest.param("ejabberd", marks=pytest.mark.soak)], indirect=True)
 async def test_each_of_alices_devices_reads_and_a_removed_one_gets_nothing(scene: Scene, clients: Clients) -> None:
     contact = scene.alice.contact
     both = await clients.user(scene.alice_account, "both", "omemo:2", "axolotl").start()
@@ -187,9 +186,6 @@ async def test_each_of_alices_devices_reads_and_a_removed_one_gets_nothing(scene
     assert _written(scene, b'rid="%d"' % old.device) == written
 
 
-# Not in every run yet: after a kill a new session may be begun with a prekey that the device has used up, and the one
-# message is told as lost (docs/clients.md).
-@pytest.mark.soak
 @pytest.mark.parametrize(("server", "form"), [("prosody", "omemo:2"), ("ejabberd", "axolotl")], indirect=["server"])
 async def test_two_hundred_each_way_while_every_process_is_killed_once(
     scene: Scene, clients: Clients, form: str

@@ -15,9 +15,6 @@ from rig.xmpp import XmppServer
 from tests.interop.omemo_clients import Clients
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(180)]
-ejabberd_in_soak = pytest.mark.parametrize(
-    "server", ["prosody", pytest.param("ejabberd", marks=pytest.mark.soak)], indirect=True
-)  # on a busy machine Profanity's list did not always arrive by ejabberd; Lockgate has no part in this
 on_prosody = pytest.mark.parametrize("server", ["prosody"], indirect=True)  # what no server has a part in
 
 
@@ -93,7 +90,6 @@ async def test_what_is_sent_to_who_is_away_is_read_later_and_once(
     assert user.told("undecryptable") == []
 
 
-@ejabberd_in_soak
 async def test_a_second_device_reads_along_and_a_removed_one_does_not(
     server: XmppServer, people: Clients, unique: Callable[[str], str]
 ) -> None:

@@ -58,6 +58,8 @@ class _Run:
 )
 @example(acts=["restart", "to", "from"], seed=0, form=OMEMO_2)
 @example(acts=["restart", "to", "from", "from", "to"], seed=0, form=AXOLOTL)
+@example(acts=["lose", "to", "to", "restart", "to", "to", "run"], seed=1, form=AXOLOTL)
+@example(acts=["lose", "to", "to", "to", "restart", "from", "to", "restart", "to", "run"], seed=2, form=OMEMO_2)
 def test_both_sides_have_everything_once(acts: list[str], seed: int, form: tuple[object, ...]) -> None:
     site = OmemoSite(AXOLOTL if form == AXOLOTL else OMEMO_2)
     try:
