@@ -195,6 +195,10 @@ class UserDevice:
     key: str = ""
     """The key that a decision would be about: 64 hexadecimal digits; empty: none is known."""
     active: bool = True
+    by: str = "nobody"
+    """Who decided: `operator`, `user`, or `device`: another device of the user's that is verified itself."""
+    voucher: int = 0
+    """The id of that device."""
 
 
 @dataclass(frozen=True, slots=True)

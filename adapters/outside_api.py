@@ -29,6 +29,12 @@ class AccountRoutes:
     """By network; for Matrix `{"password": ...}`, `{"token": ..., "device": ...}` or `{"session": PATH}`."""
 
 
+class Repeated(Carry):
+    """A request that may have been carried out already: the ledger held it when the gateway process began, and the
+    process before ended without having stored an outcome.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a request.
@@ -96,7 +102,9 @@ class OutsideHalf(Protocol):
         """The operator changed the contact map."""
 
     async def carry(self, account: str, request: Carry) -> Outcome:
-        """Carry one request out. Raises nothing for troubles of the network: they are outcomes."""
+        """Carry one request out, which may be a `Repeated`. Raises nothing for troubles of the network: they are
+        outcomes.
+        """
 
     async def close(self) -> None:
         """Disconnect in an orderly way."""

@@ -169,6 +169,11 @@ class Edges:
         """Whether all that was released is carried out and answered."""
         return all(edge.lanes.idle for edge in self._networks.values())
 
+    @property
+    def resting(self) -> bool:
+        """Whether all that was released is carried out and answered, or waits for another try."""
+        return all(edge.lanes.resting for edge in self._networks.values())
+
     def open(self, halves: Sequence[OutsideHalf], routes: Sequence[AccountRoutes]) -> None:
         """Take the outbox up where it was left, and connect."""
         for half in halves:

@@ -114,7 +114,7 @@ class Gateway:
 
     async def _finished(self) -> None:
         # Looked at from outside, so that none of the parts has to know when all of them are done.
-        while not (self.worker.idle and self.edges.idle):  # noqa: ASYNC110
+        while not (self.worker.idle and self.edges.resting):  # noqa: ASYNC110
             await asyncio.sleep(IDLE_POLL_S)
 
     async def drain(self, within_ms: int) -> int:

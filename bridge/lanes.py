@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from adapters.outside_api import Outcome, OutsideHalf
+from adapters.outside_api import Outcome, OutsideHalf, Repeated
 from bridge.audit import Counters, Event, log
 from bridge.ledger.errors import LedgerError, LedgerFull
 from bridge.ledger.model import Finished, Held, Lane, Ledger
 from bridge.outcomes import checked
+from bridge.wire.link import Carry
 
 LANE_WINDOW = 64
 """Requests of one lane under way at once, where the transport keeps their order."""
@@ -70,6 +71,7 @@ class Lanes:
         self._ledger = ledger
         self._answered = answered
         self._counters = counters
+        self._before = ledger.newest_request()
         self._window = LANE_WINDOW if half.pipelined else 1
         self._slots = asyncio.Semaphore(NETWORK_WINDOW)
         self._lanes: dict[Lane, _LaneState] = {}
@@ -82,6 +84,12 @@ class Lanes:
     def idle(self) -> bool:
         """Whether nothing waits and nothing is under way."""
         return not self._lanes
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing is under way, and all that waits waits for another try."""
+        now = _now_ms()
+        return all(state.wait_until_ms > now and not state.unanswered for state in self._lanes.values())
 
     def start(self) -> None:
         """Begin to carry what is there."""
@@ -201,7 +209,7 @@ class Lanes:
 
     async def _outcome(self, held: Held) -> Outcome:
         try:
-            return checked(await self._half.carry(held.account, held.carry))
+            return checked(await self._half.carry(held.account, self._request(held)))
         except Exception as error:  # an adapter's fault must not stop its lane for good, nor lose the request
             _log.error(
                 Event.CARRY_RAISED,
@@ -210,6 +218,10 @@ class Lanes:
                 error=type(error).__name__,
             )
             return Outcome("adapter-failed", retry=True)
+
+    def _request(self, held: Held) -> Carry:
+        """What was there at the start may have been carried out by the process before."""
+        return held.carry if held.id > self._before else Repeated.model_construct(**dict(held.carry))
 
     def _put_off(self, state: _LaneState, held: Held, outcome: Outcome) -> None:
         again = Held(held.id, held.account, held.carry, held.attempts + 1, 0)

@@ -168,6 +168,8 @@ class Worker:
             if step.refused is not None:
                 self._counters.add("input-refused")
                 _log.warning(Event.INPUT_REFUSED, account=step.account, position=step.position, code=step.refused)
+                self._due = self._ledger.next_timer()  # a wake that was refused comes again
+                self._due_changed.set()
             for wake in step.wakes:
                 # A timer that was put off leaves an early wake-up behind, which finds nothing due.
                 if self._due is None or wake.at_ms < self._due:

@@ -30,6 +30,7 @@ from client.events import (
 )
 from client.file_commands import FILE_COMMANDS, FileCommands
 from client.front import WEAK_STRING, Chat, to_compare, warning
+from client.leaving import last_line, unfinished
 from client.recent import COMMANDS, Recent, told
 from client.within import SHOWS
 
@@ -42,7 +43,8 @@ HELP = {
     "/end": "end the encrypted session; the next message starts another",
     "/status": "all that is known about the session",
     "/help": "this list",
-    "/quit": "end the session and leave (Ctrl-D does the same); a line that starts with // is sent with one /",
+    "/quit": "end the session and leave, once all is acknowledged or you say so (also Ctrl-D)",
+    "//": "begins a line that is sent, with one /",
 }
 
 STYLE = Style.from_dict(
@@ -232,11 +234,21 @@ class TerminalFront:
                 try:
                     line = await self._prompt.prompt_async(FormattedText([("class:me", "> ")]))
                 except EOFError:
-                    return
+                    line = "/quit"
                 except KeyboardInterrupt:
                     continue
-                if not await self._typed(chat, line):
+                if not await self._typed(chat, line) and await self._leaves(chat):
                     return
+
+    async def _leaves(self, chat: Chat) -> bool:
+        """Whether to leave now; what is not acknowledged may be waited for."""
+        if not chat.view.waiting:
+            return True
+        self._line(("class:warn", unfinished(chat.view.waiting)))
+        line = await last_line(chat, self._prompt)
+        if line is None:
+            self._line(("class:dim", "Staying."))
+        return line is not None and (not line.strip() or not await self._typed(chat, line))
 
     def _writes(self, chat: Chat, text: str) -> None:
         chat.typing(bool(text) and not text.startswith("/"))

@@ -24,7 +24,7 @@ class Question:
 
     name: str
     kind: str
-    """`fixed` (to be read), `list-single`, `hidden`."""
+    """`fixed` (to be read), `text-single` (to be copied), `list-single`, `hidden`."""
     label: str = ""
     value: str = field(default="", repr=False)
     choices: tuple[tuple[str, str], ...] = ()

@@ -135,10 +135,14 @@ class Ejabberd(XmppServer):
         level: str = "info",
         shaped: bool = True,
         uploads: bool = False,
+        offline: bool = True,
+        archive: bool = True,
     ) -> None:
         """`shaped`: clients may send 20 kB at once and 3 kB a second, as the package has it.
 
         `uploads`: with file uploads over https, for users and components.
+
+        Not `offline`: what comes while a user is away is in the archive and nowhere else. Not `archive`: without MAM.
         """
         super().__init__(folder, components=components, host=host)
         self._api_port = free_port()
@@ -157,6 +161,10 @@ class Ejabberd(XmppServer):
             text = text.replace("access_rules:\n", UPLOAD_RULES.format(domains=domains), 1)
             text = text.replace("hosts: [", UPLOAD_LISTENER.format(port=self.https_port) + "hosts: [", 1)
             text += UPLOAD_MODULE.format(port=self.https_port)
+        if not offline:
+            text = text.replace("  mod_offline: {access_max_user_messages: max_user_offline_messages}\n", "", 1)
+        if not archive:
+            text = text.replace("  mod_mam: {default: always, assume_mam_usage: true}\n", "", 1)
         path = folder / "ejabberd.yml"
         path.touch(0o600)
         path.write_text(listener(self.component_port, _secrets(self.pool)) + text)

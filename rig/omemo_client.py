@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import slixmpp
+from omemo.session_manager import MessageNotForUs, SenderNotFound
 from slixmpp.plugins import register_plugin
 from slixmpp.stanza import Message
 from slixmpp.xmlstream import StanzaBase
@@ -21,11 +22,13 @@ from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import StanzaPath
 
 from rig.lines import LINE_LIMIT
+from rig.omemo_files import fetched
 from rig.omemo_plugin import NAMES, NAMESPACES, OMEMO_2, Kept, Plugin, fingerprint
 
 _BODY, _RECEIPTS = "{jabber:client}body", "{urn:xmpp:receipts}"
 _REMEMBERED = 5000
 _PLUGINS = ("xep_0030", "xep_0060", "xep_0163", "xep_0184", "xep_0199", "xep_0280", "xep_0313", "xep_0334", "xep_0359")
+_FILES = ("xep_0363", "xep_0454")
 
 
 class Client:
@@ -38,6 +41,8 @@ class Client:
         self._tasks: list[asyncio.Task[None]] = []
         self._started = False
         self._sent: dict[str, Message] = {}
+        self._withholding = False
+        self._withheld: list[tuple[str, Message]] = []
         self.xmpp = slixmpp.ClientXMPP(options.jid, options.password_file.read_text().strip())
         self.xmpp.ca_certs = options.authority
         self._add_plugins()
@@ -47,6 +52,8 @@ class Client:
             ("carbon_sent", lambda m: self._arrived.put_nowait(("carbon", m["carbon_sent"]))),
             ("omemo_list", self._list_changed),
             ("receipt_received", lambda m: self._tell("receipt", id=m["receipt"], sender=m["from"].bare)),
+            # ejabberd tells of changed nodes whom it heard of after the other one let them see its presence.
+            ("presence_subscribed", lambda p: self.xmpp.send_presence(pto=p["from"].bare)),
             ("failed_all_auth", lambda _: self._tell("error", text="the login was refused")),
         ):
             self.xmpp.add_event_handler(name, handler)
@@ -54,7 +61,7 @@ class Client:
         self.xmpp.register_handler(Callback("rig", StanzaPath("message"), self._arrive))
 
     def _add_plugins(self) -> None:
-        for name in _PLUGINS:
+        for name in (*_PLUGINS, *_FILES):
             self.xmpp.register_plugin(name)
         register_plugin(Plugin)
         spoken = [NAMESPACES[name] for name in self._options.namespaces.split(",")]
@@ -84,7 +91,7 @@ class Client:
         self._started = True
         # Plugins added features since the last time, and ejabberd reads `+notify` only where the hash is right.
         await self.xmpp.plugin["xep_0115"].update_caps(broadcast=False)
-        self.xmpp.send_presence()
+        self.xmpp.send_presence(ppriority=self._options.priority)
         await self._catch_up()
         await manager.after_history_sync()
         self._tasks.append(asyncio.create_task(self._read()))
@@ -109,8 +116,30 @@ class Client:
             await self._safely(self._take("archive", result["mam_result"]["forwarded"]["stanza"]))
             self._store.put("rig/archived", result["mam_result"]["id"])
 
-    def _arrive(self, message: StanzaBase) -> None:
-        self._arrived.put_nowait(("live", cast("Message", message)))
+    async def _archive(self, archive: bool, naive: bool = False) -> None:
+        """Read all of the archive once more. `naive`: as a client does that keeps no note of what it had."""
+        if naive:
+            self._store.put("rig/seen", [])
+        start = datetime.fromisoformat(self._store.get("rig/since", None))
+        async for result in self.xmpp.plugin["xep_0313"].iterate(start=start, rsm={"max": 50}):
+            await self._safely(self._take("archive", result["mam_result"]["forwarded"]["stanza"]))
+        self._tell("archived")
+
+    async def _withhold(self, withhold: str) -> None:
+        """`start` to leave encrypted messages unread, as if they were lost; `stop`; `read` those after all."""
+        self._withholding = withhold == "start"
+        if withhold == "read":
+            for entry in self._withheld:
+                self._arrived.put_nowait(entry)
+        self._tell("withholding", what=withhold)
+
+    def _arrive(self, stanza: StanzaBase) -> None:
+        message = cast("Message", stanza)
+        if self._withholding and self.plugin.is_encrypted(message):
+            self._withheld.append(("live", message))
+            self._tell("withheld", id=message["id"])
+        else:
+            self._arrived.put_nowait(("live", message))
 
     async def _read(self) -> None:
         while True:
@@ -130,10 +159,12 @@ class Client:
             if mark.get("by") == own:
                 self._store.put("rig/archived", mark.get("id"))
         known = {"id": message["id"], "sender": str(message["from"]), "to": str(message["to"]), "via": via}
+        known["origin"] = message["origin_id"]["id"]
         if message["type"] == "error":
             self._tell("refused", **known, condition=message["error"]["condition"], text=message["error"]["text"])
         elif self.plugin.is_encrypted(message):
-            await self._open(message, known)
+            if any(message.xml.find(f"{{{form}}}encrypted") is not None for form in self.plugin.namespaces):
+                await self._open(message, known)
         elif message.xml.find(_BODY) is not None:
             self._tell("plain", **known, body=message["body"], beside=_beside(message.xml))
 
@@ -152,6 +183,8 @@ class Client:
         try:
             content, namespace, device = await self.plugin.opened(message)
         except Exception as error:
+            if isinstance(error, MessageNotForUs | SenderNotFound) and message.xml.find(".//{*}payload") is None:
+                return  # keys from or for another device of ours
             logging.getLogger(__name__).exception("not opened")
             self._tell("undecryptable", **known, reason=type(error).__name__)
             return
@@ -197,7 +230,12 @@ class Client:
         verbs: dict[str, Callable[..., Awaitable[None]]] = {
             "send": self._send,
             "plain": self._plain,
+            "bare": self._bare,
+            "upload": self._upload,
+            "fetch": self._fetch,
             "again": self._again,
+            "archive": self._archive,
+            "withhold": self._withhold,
             "devices": self._devices,
             "trust": self._trust,
             "remove_device": self._remove_device,
@@ -208,7 +246,9 @@ class Client:
         verb = next(name for name in verbs if name in command)
         await self._safely(verbs[verb](**command))
 
-    async def _send(self, send: str, to: str, id: str, beside: list[str] | None = None, receipt: bool = False) -> None:
+    async def _send(
+        self, send: str, to: str, id: str, beside: list[str] | None = None, *, receipt: bool = False, lost: bool = False
+    ) -> None:
         message = self.xmpp.make_message(mto=slixmpp.JID(to), mbody=send, mtype="chat")
         message["id"] = id
         extra = [ET.fromstring(text) for text in beside or []]
@@ -223,7 +263,8 @@ class Client:
         assert encrypted is not None
         self._store.flush()
         self._sent[id] = encrypted
-        encrypted.send()
+        if not lost:
+            encrypted.send()
         used = sorted(name for name, ns in NAMESPACES.items() if encrypted.xml.find(f"{{{ns}}}encrypted") is not None)
         devices = sorted(int(e.get("rid", 0)) for e in encrypted.xml.iter() if e.get("rid"))
         self._tell("sent", id=id, namespaces=used, devices=devices)
@@ -238,6 +279,25 @@ class Client:
         message["id"] = id
         message.send()
         self._tell("sent", id=id, namespaces=[], devices=[])
+
+    async def _bare(self, bare: list[str], to: str, id: str) -> None:
+        """Elements without a text and without encryption: clients of the older form send reactions so."""
+        message = self.xmpp.make_message(mto=slixmpp.JID(to), mtype="chat")
+        message["id"] = id
+        for text in bare:
+            message.append(ET.fromstring(text))
+        message.send()
+        self._tell("sent", id=id, namespaces=[], devices=[])
+
+    async def _upload(self, upload: str) -> None:
+        """Encrypt a file and leave it with the server (XEP-0454)."""
+        url = await self.xmpp.plugin["xep_0454"].upload_file(Path(upload))
+        self._tell("uploaded", path=upload, url=url)
+
+    async def _fetch(self, fetch: str, path: str) -> None:
+        """Fetch and decrypt what an address names."""
+        await asyncio.to_thread(Path(path).write_bytes, await fetched(fetch))
+        self._tell("fetched", url=fetch, path=path)
 
     async def _devices(self, devices: str) -> None:
         manager = await self.plugin.get_session_manager()
@@ -301,6 +361,7 @@ def _options() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=kind, required=True)
     for name in ("password-file", "authority", "store"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--priority", type=int, default=0)
     parser.add_argument("--manual", action="store_true", help="trust nobody blindly")
     return parser.parse_args()
 

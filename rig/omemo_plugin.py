@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from asyncio import Task, create_task, shield
 from collections.abc import Sequence
 from copy import copy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -204,6 +205,7 @@ def enveloped(sender: str, recipient: str, children: Sequence[ET.Element]) -> by
     envelope = ET.Element(f"{_SCE}envelope")
     ET.SubElement(envelope, f"{_SCE}content").extend(children)
     ET.SubElement(envelope, f"{_SCE}rpad").text = secrets.token_hex(secrets.randbelow(100))
+    ET.SubElement(envelope, f"{_SCE}time", {"stamp": datetime.now(UTC).isoformat().replace("+00:00", "Z")})
     ET.SubElement(envelope, f"{_SCE}from", {"jid": sender})
     ET.SubElement(envelope, f"{_SCE}to", {"jid": recipient})
     return ET.tostring(envelope)

@@ -36,10 +36,15 @@ class OmemoUser(LineClient):
         *,
         namespaces: Sequence[str] = ("axolotl",),
         manual: bool = False,
+        priority: int = 0,
     ) -> None:
-        """`namespaces`: `axolotl`, `omemo:2`, newest first. `manual`: trusts nobody blindly."""
+        """`namespaces`: `axolotl`, `omemo:2`, newest first. `manual`: trusts nobody blindly.
+
+        `priority`: of its presence.
+        """
         super().__init__(name, folder)
         self.account, self.namespaces, self.manual = account, tuple(namespaces), manual
+        self.priority = priority
         self.device, self.fingerprint = 0, ""
         self._password = folder / f"{name}.password"
         self._password.touch(0o600)
@@ -53,6 +58,7 @@ class OmemoUser(LineClient):
             *("--password-file", str(self._password), "--authority", str(self.account.authority)),
             *("--host", self.account.host, "--port", str(self.account.port)),
             *("--store", str(self.folder / f"{self.name}.store"), "--namespaces", ",".join(self.namespaces)),
+            *("--priority", str(self.priority)),
             *(["--manual"] if self.manual else []),
         ]
 
@@ -70,7 +76,7 @@ class OmemoUser(LineClient):
         """Encrypt and send; returns `sent` (with `namespaces` and `devices`) or `failed` (with `reason`).
 
         `beside`: further elements as texts; inside the envelope in omemo:2, in clear in the older form.
-        `receipt`: ask for one (XEP-0184).
+        `receipt`: ask for one (XEP-0184). `lost`: it is not sent, until `send_again`.
         """
         message_id = message_id or f"{self.name}-{next(self._ids)}"
         since = len(self.events)
@@ -80,6 +86,50 @@ class OmemoUser(LineClient):
             since=since,
             what="the sending",
         )
+
+    async def correct(self, to: str, replaced: str, text: str) -> Event:
+        """A new wording of the message with that id (XEP-0308)."""
+        return await self.send(to, text, beside=[f'<replace xmlns="urn:xmpp:message-correct:0" id="{replaced}"/>'])
+
+    async def reply(self, to: str, answered: str, author: str, text: str, quoted: str = "") -> Event:
+        """An answer (XEP-0461), before it the lines that it quotes, marked as such (XEP-0428)."""
+        beside = [f'<reply xmlns="urn:xmpp:reply:0" id="{answered}" to="{author}"/>']
+        lead = f"> {quoted}\n" if quoted else ""
+        if lead:
+            within = f'<body start="0" end="{len(lead)}"/>'
+            beside.append(f'<fallback xmlns="urn:xmpp:fallback:0" for="urn:xmpp:reply:0">{within}</fallback>')
+        return await self.send(to, lead + text, beside=beside)
+
+    async def react(self, to: str, message_id: str, *emojis: str) -> Event:
+        """All that is felt about a message (XEP-0444)."""
+        inner = "".join(f"<reaction>{emoji}</reaction>" for emoji in emojis)
+        return await self._bare(to, f'<reactions xmlns="urn:xmpp:reactions:0" id="{message_id}">{inner}</reactions>')
+
+    async def retract(self, to: str, message_id: str) -> Event:
+        """Take a message back (XEP-0424)."""
+        return await self._bare(to, f'<retract xmlns="urn:xmpp:message-retract:1" id="{message_id}"/>')
+
+    async def read(self, to: str, message_id: str) -> Event:
+        """Say that all up to that message was read (XEP-0333)."""
+        return await self._bare(to, f'<displayed xmlns="urn:xmpp:chat-markers:0" id="{message_id}"/>')
+
+    async def _bare(self, to: str, element: str) -> Event:
+        """Without a text: in an envelope where this client knows them, else without encryption, as others do."""
+        if "omemo:2" in self.namespaces:
+            return await self.send(to, "", beside=[element])
+        message_id, since = f"{self.name}-{next(self._ids)}", len(self.events)
+        await self.put({"bare": [element], "to": to, "id": message_id})
+        return await self.wait_for(
+            lambda e: e.get("event") == "sent" and e.get("id") == message_id, since=since, what="the sending"
+        )
+
+    async def upload(self, path: Path) -> str:
+        """Encrypt a file and leave it with the server; its `aesgcm:` address (XEP-0454)."""
+        return str((await self._ask({"upload": str(path)}, "uploaded"))["url"])
+
+    async def fetch(self, address: str, path: Path) -> None:
+        """Fetch and decrypt what an `aesgcm:` address names."""
+        await self._ask({"fetch": address, "path": str(path)}, "fetched")
 
     async def send_plain(self, to: str, text: str) -> str:
         """Send without encryption; returns the id."""
@@ -111,6 +161,14 @@ class OmemoUser(LineClient):
     async def send_again(self, message_id: str) -> None:
         """Send a stanza once more, octet for octet."""
         await self._ask({"again": message_id}, "sent")
+
+    async def read_archive(self, *, naive: bool = False) -> None:
+        """Read all of the archive once more. `naive`: without a note of what was read before."""
+        await self._ask({"archive": True, "naive": naive}, "archived")
+
+    async def withhold(self, what: str) -> None:
+        """`start` to leave encrypted messages unread, as if they were lost; `stop`; `read` those after all."""
+        await self._ask({"withhold": what}, "withholding")
 
     async def subscribe(self, whom: str) -> None:
         """Ask for somebody's presence."""

@@ -1,7 +1,7 @@
 """OMEMO in Profanity (Debian package), as a person uses it: its commands, its lock, its mark beside a message.
 
 Measured with 0.13.1: `[OMEMO]` in the title bar says that OMEMO was asked for, not that it works; a message that was
-encrypted has the mark `~` beside its time (`OWN_MARK`), one in clear has `-`.
+encrypted has the mark `~` beside its time (`OWN_MARK`), one in clear has `-`, and one that was corrected `+`.
 """
 
 import asyncio
@@ -17,10 +17,12 @@ from rig.profanity import Profanity
 from rig.services import ServiceFailed
 from rig.xmpp import XmppAccount
 
-OWN_MARK = "~"
+OWN_MARK, CORRECTED = "~", "+"
 _LINE = re.compile(r"^\s*\d\d:\d\d:\d\d (?P<mark>\S) (?P<who>[^\s:]+): (?P<text>.*)$")
 _FINGERPRINT = re.compile(r"(\S+) OMEMO fingerprint: ([0-9a-f-]{71})( \(trusted\))?")
 _DEVICE = re.compile(r"Your Device ID is (\d+)")
+_ASKING = re.compile(r' DBG: SENT: <message id="([^"]+)"[^\n]*<request xmlns="urn:xmpp:receipts"/>')
+_ADDRESS = re.compile(r"(?P<who>\S+): (?P<url>aesgcm://\S+#[0-9a-f]{88})$", re.MULTILINE)
 _IN, _OUT = " logged in successfully\n", "prof: DBG: Connection handler: XMPP_CONN_DISCONNECT"
 _T = TypeVar("_T")
 
@@ -58,10 +60,18 @@ class OmemoProfanity(Profanity):
 
     async def online(self) -> Self:
         """Log in, the first time or again."""
-        before = self._logged(_IN)
+        before = self.logins()
         await self.start(self.account.jid, self.account.password, self.account.host, self.account.port)
-        await self._until(lambda: self._logged(_IN) > before, "the login", timeout_s=30)
+        await self.wait_login(before)
         return self
+
+    def logins(self) -> int:
+        """How often it has logged in."""
+        return self._logged(_IN)
+
+    async def wait_login(self, before: int) -> None:
+        """Wait until it has done so more often."""
+        await self._until(lambda: self.logins() > before, "the login", timeout_s=30)
 
     async def offline(self) -> None:
         """`/disconnect`."""
@@ -146,9 +156,40 @@ class OmemoProfanity(Profanity):
             lambda: next((m for m in self.messages() if m.text == text), None), repr(text), timeout_s=timeout_s
         )
 
+    async def write(self, text: str) -> None:
+        """Send a text in the window that is shown; returns when Profanity has sent it and written it down."""
+        await self.type(text)
+        await self.wait_chat(text)
+
+    async def wait_chat(self, text: str, count: int = 1, *, timeout_s: float = 20.0) -> None:
+        """Wait until it has written messages with that text down so often, its own or the contact's."""
+        deadline = time.monotonic() + timeout_s
+        while self.chat_log().count(text) < count:
+            if time.monotonic() > deadline or not self.running:
+                raise ServiceFailed(f"profanity does not write down {text!r}; its screen:\n{self.shown()}")
+            await asyncio.sleep(0.02)
+
     async def wait_logged(self, text: str, *, timeout_s: float = 20.0) -> None:
         """Wait until its own log has a text."""
         await self._until(lambda: text in self.logged(), f"and does not log {text!r}", timeout_s=timeout_s)
+
+    def asking(self) -> list[str]:
+        """The ids of the messages for which it asked for a receipt."""
+        return _ASKING.findall(self.logged())
+
+    async def wait_address(self, contact: str) -> str:
+        """The `aesgcm:` address that the contact sent, as written down: on the screen it may take two lines."""
+        return await self._until(
+            lambda: next((m["url"] for m in _ADDRESS.finditer(self.chat_log()) if m["who"].startswith(contact)), None),
+            f"an address of {contact}'s",
+        )
+
+    async def save_file(self, address: str, path: Path, octets: int, *, timeout_s: float = 30.0) -> None:
+        """`/url save`; returns when the file has so many octets."""
+        await self.command(f"/url save {address} {path}")
+        await self._until(
+            lambda: path.exists() and path.stat().st_size >= octets, f"that {path} is saved", timeout_s=timeout_s
+        )
 
     def wire(self) -> str:
         """All stanzas that it sent and received: what its server saw of it."""

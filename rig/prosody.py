@@ -119,29 +119,35 @@ class Prosody(XmppServer):
         services: bool = False,
         uploads: int = 0,
         open_uploads: bool = True,
+        offline: bool = True,
+        archive: bool = True,
     ) -> None:
         """`services`: with file uploads at `files.HOST` and rooms at `rooms.HOST`.
 
         `uploads`: instead with file uploads over https, of at most so many octets, for users and components, as Prosody
         has it by itself; not `open_uploads`: the operator named the users' host, and so shut components out.
+
+        Not `offline`: what comes while a user is away is in the archive and nowhere else. Not `archive`: without MAM.
         """
         super().__init__(folder, components=components, host=host)
         self.level = level
         self.http_port = free_port() if services else None
         self.https_port = free_port() if uploads else None
         self._uploads, self._open_uploads = uploads, open_uploads
+        self._without = [name for name, there in (("offline", offline), ("mam", archive)) if not there]
         (folder / "data").mkdir(mode=0o700, exist_ok=True)
         self._write_config()
 
     def _write_config(self) -> None:
+        http = () if self.http_port or self.https_port else ("http", "https")
         text = _CONFIG.format(
             folder=self.folder,
             level=self.level,
             c2s=self.c2s_port,
             component=self.component_port,
-            modules=", ".join(f'"{name}"' for name in _MODULES),
+            modules=", ".join(f'"{name}"' for name in _MODULES if name not in self._without),
             host=self.host,
-            disabled="" if self.http_port or self.https_port else '"http", "https", ',
+            disabled="".join(f'"{name}", ' for name in (*http, *self._without)),  # `offline` comes unless forbidden
             http=self._http(),
         )
         if self.https_port:

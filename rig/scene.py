@@ -9,6 +9,7 @@ from typing import Any
 
 from rig.alice import Alice
 from rig.bob.client import Bob
+from rig.lines import ClientFailed
 from rig.lockgate import Lockgate, Tenant
 from rig.services import ROOT, ServiceFailed
 from rig.synapse import Synapse
@@ -92,7 +93,12 @@ class Scene:
 
     async def room(self, *, timeout_s: float = 60.0) -> str:
         """The direct room in which Bob and the gateway's user are."""
-        return await self.bob.joined_room(inviter=self.alice_matrix.user_id, timeout_s=timeout_s)
+        try:
+            return await self.bob.joined_room(inviter=self.alice_matrix.user_id, timeout_s=timeout_s)
+        except ClientFailed as fault:
+            fault.add_note(f"the end of the gateway's log:\n{self.lockgate.log.read_text()[-6000:]}")
+            fault.add_note((await asyncio.to_thread(self.lockgate.tell, "status")).output)
+            raise
 
     def keep_logs(self, name: str) -> Path:
         """Copy the logs and the ledger to where they outlive the scene; returns the folder."""

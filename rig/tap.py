@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -27,6 +28,8 @@ class Tap:
         self._relays: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
         self._open.set()
+        self._answers = asyncio.Event()
+        self._answers.set()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -71,8 +74,9 @@ class Tap:
             raise
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_relay(reader, server_writer, capture.to_server, self._open))
-                group.create_task(_relay(server_reader, writer, capture.to_client, self._open))
+                group.create_task(_relay(reader, server_writer, capture.to_server, [self._open]))
+                back = [self._open, self._answers]
+                group.create_task(_relay(server_reader, writer, capture.to_client, back))
         finally:
             writer.close()
             server_writer.close()
@@ -83,6 +87,13 @@ class Tap:
             self._open.clear()
         else:
             self._open.set()
+
+    def hold_answers(self, held: bool) -> None:
+        """The same for what comes from the server only."""
+        if held:
+            self._answers.clear()
+        else:
+            self._answers.set()
 
     async def cut(self) -> None:
         """Close every connection, in the middle of whatever passes; new ones are taken."""
@@ -98,11 +109,12 @@ class Tap:
 
 
 async def _relay(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray, may_pass: asyncio.Event
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray, gates: Sequence[asyncio.Event]
 ) -> None:
     with contextlib.suppress(OSError):
         while octets := await reader.read(65536):
-            await may_pass.wait()
+            for gate in gates:
+                await gate.wait()
             kept += octets
             writer.write(octets)
             await writer.drain()

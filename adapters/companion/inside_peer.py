@@ -13,6 +13,8 @@ from crypto.esession.retained import Retained
 from crypto.esession.terms import Terms
 
 TIMER = "tick"
+LATE_MS = 60_000
+"""A wake that is so late was refused, and with it what it was to arm: then everything is looked at, at once."""
 LANE = "stream"
 _NONE = Peer()
 TERMS = Terms(disclosure=("never", "disabled", "enabled"), logging=("may",))
@@ -145,7 +147,9 @@ class PeerStep:
 
 def arm(step: Step, due_ms: int) -> None:
     """Make sure that this half wakes by then; 0: there is nothing to wake for."""
-    timer = step.records.get("timer", Timer)
+    timer, now = step.records.get("timer", Timer), step.now_ms()
+    if timer is not None and timer.at_ms < now - LATE_MS:
+        timer, due_ms = None, now
     if due_ms and (timer is None or due_ms < timer.at_ms):
         step.records.put("timer", Timer(due_ms))
         step.wake_at(TIMER, due_ms)

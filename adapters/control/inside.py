@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
-from adapters.control import inside_forms, inside_orders, names
+from adapters.control import inside_codes, inside_forms, inside_orders, inside_words, names
 from adapters.inside_api import AccountPolicy, ContactPolicy, LegStatus, Steering, Step
 from bridge.wire.link import Input
 from bridge.wire.values import RequestShape
 from crypto.commands import Answer, Order
+from crypto.content import Mark, Part
 from crypto.message import Assurance, Message, Signal, Standing
 from crypto.records import Records
+from crypto.transfers.model import FILES_OFF
 
 PAUSE_MS = 10_000
 """The same sentence is not said in plain again before: an answering machine at the other end would answer for ever."""
@@ -29,7 +31,7 @@ class Said:
 
 
 class ControlInside:
-    """adapters.inside_api.InsideHalf, and Commanding."""
+    """adapters.inside_api.InsideHalf, Commanding, and Filing for the pictures that it sends."""
 
     network = names.NETWORK
     requests: Mapping[str, RequestShape] = MappingProxyType({})
@@ -37,7 +39,10 @@ class ControlInside:
 
     # ---------------------------------------------------------------- orders
     def to_network(self, step: Step, contact: ContactPolicy, message: Message) -> None:
-        """An order in words. It is acknowledged, then answered."""
+        """An order in words. It is acknowledged, then answered. Files are none."""
+        if message.attachment is not None and message.standing is not Standing.PLAIN:
+            step.failed(contact.id, message.id, FILES_OFF)
+            return
         step.delivered(contact.id, message.id)
         if message.standing is Standing.PLAIN:
             self._in_plain(step, contact, message)
@@ -58,8 +63,18 @@ class ControlInside:
         if gateway is not None and said is not None:
             self._say(step, gateway, said)
 
-    def _say(self, step: Step, contact: ContactPolicy, text: str) -> None:
-        step.deliver(contact.id, Message(f"c-{step.draw('message-id', 8).hex()}", text, sent_at_ms=step.now_ms()))
+    def _say(self, step: Step, contact: ContactPolicy, text: str, marks: tuple[Mark, ...] = ()) -> None:
+        id_ = f"c-{step.draw('message-id', 8).hex()}"
+        step.deliver(contact.id, Message(id_, text, sent_at_ms=step.now_ms(), marks=marks))
+
+    # ---------------------------------------------------------------- codes to scan, as files
+    def file_wanted(self, step: Step, contact: ContactPolicy, message_id: str, offset: int) -> None:
+        """A picture is being sent: here are its octets."""
+        step.part(contact.id, message_id, inside_codes.part(step.records, message_id, offset))
+
+    def file_part(self, step: Step, contact: ContactPolicy, message_id: str, part: Part) -> None:
+        """No file of the user's was asked for."""
+        step.report("unexpected-answer")
 
     def _in_plain(self, step: Step, contact: ContactPolicy, message: Message) -> None:
         """Nothing is done, and nothing about the account is said: only how to reach this half."""
@@ -95,10 +110,15 @@ class ControlInside:
 
     def acknowledged(self, step: Step, contact: ContactPolicy, message_id: str) -> None:
         """The near half has seen to it."""
+        inside_codes.settled(step.records, message_id)
 
     def refused(self, step: Step, contact: ContactPolicy, message_id: str, code: str) -> None:
-        """What is said and not wanted is lost; the user can ask again."""
+        """What is said and not wanted is lost; the user can ask again. A picture becomes characters."""
         step.report("answer-refused")
+        sent = inside_codes.settled(step.records, message_id)
+        if sent is not None:
+            head = inside_words.CODE_DRAWN.format(name=sent.contact, code=code)
+            self._say(step, contact, *inside_codes.in_characters(head, sent.text))
 
     def assurance(self, records: Records, contact: ContactPolicy) -> Assurance:
         """It ends here, in the enclave."""

@@ -6,11 +6,12 @@ Which string was compared stands in the form itself, and the half that drives th
 from collections.abc import Callable, Mapping
 
 from adapters.control import inside_orders, inside_words, names
-from adapters.inside_api import ContactPolicy, Shown, Steering
+from adapters.inside_api import ContactPolicy, Shown, Steering, UserDevice
 from crypto.commands import Answer, Form, Order, Question
 from crypto.message import Standing
 
 CONTACT, DECISION, MARK = "contact", "decision", "mark"
+DEVICE, SAME = "device", "same"
 _SIZE = 8
 """Octets of the random part of a session's name."""
 _EARLY = "/early"
@@ -31,10 +32,10 @@ def _contacts(step: Steering, order: Order) -> Answer:
     return _read(step, order, names.CONTACTS, inside_orders.contacts(step))
 
 
-def _read(step: Steering, order: Order, node: str, text: str) -> Answer:
+def _read(step: Steering, order: Order, node: str, text: str, beside: tuple[Question, ...] = ()) -> Answer:
     if order.standing is not Standing.VERIFIED:
         text = f"{text}\n{inside_words.NOTE_UNVERIFIED}"
-    form = Form(names.COMMANDS[node], "", (Question("told", "fixed", value=text),))
+    form = Form(names.COMMANDS[node], "", (Question("told", "fixed", value=text), *beside))
     return Answer("completed", _session(step), form)
 
 
@@ -42,7 +43,65 @@ def _fingerprints(step: Steering, order: Order) -> Answer:
     contact = _chosen(step, order)
     if contact is None:
         return _choice(step, order, names.FINGERPRINTS)
-    return _read(step, order, names.FINGERPRINTS, inside_orders.fingerprints(step, contact.id))
+    device = inside_orders.contact_device(step, contact)
+    found = inside_words.addresses(contact.alias, device) if device is not None else {}
+    beside = tuple(
+        Question(f"uri-{form}" if form else "uri", "text-single", _SCANNED[form], uri) for form, uri in found.items()
+    )
+    return _read(step, order, names.FINGERPRINTS, inside_orders.fingerprints(step, contact.id), beside)
+
+
+_SCANNED = {"": "Address that most clients scan", inside_words.KAIDAN: "Address that Kaidan scans"}
+
+
+def _devices(step: Steering, order: Order) -> Answer:
+    return _read(step, order, names.DEVICES, inside_orders.devices(step))
+
+
+def _trust(step: Steering, order: Order) -> Answer:
+    """Choose a device and a decision; compare; done. What was shown stands in the form, by its key."""
+    if order.standing is not Standing.VERIFIED:
+        return _failed(step, order, inside_words.UNVERIFIED)
+    known = {device.key: device for device in inside_orders.user_devices(step) if device.key}
+    device, decision = known.get(order.answers.get(DEVICE, "")), order.answers.get(DECISION, "")
+    if device is None or decision not in inside_words.SAME or order.action == "prev":
+        return _which_device(step, order, tuple(known.values()))
+    same = order.answers.get(SAME)
+    if same not in ("yes", "no"):
+        return _to_confirm(step, device, decision)
+    if same == "no":
+        return _failed(step, order, inside_words.LEFT[decision])
+    code = step.trust_key(_DECISIONS[decision], device.key)
+    note = inside_words.key_decided(code)
+    return Answer("completed", order.session or _session(step), note=note, failed=code != "ok")
+
+
+_DECISIONS = {"trust": "verify", "distrust": "distrust"}
+
+
+def _which_device(step: Steering, order: Order, known: tuple[UserDevice, ...]) -> Answer:
+    if not known:
+        return _failed(step, order, inside_words.NO_DEVICES)
+    which = tuple((device.key, inside_words.device_state(device)) for device in known)
+    decisions = (("trust", "Trust it"), ("distrust", "Do not trust it"))
+    questions = (
+        Question(DEVICE, "list-single", "Device", choices=which),
+        Question(DECISION, "list-single", "Decision", choices=decisions),
+    )
+    form = Form(names.COMMANDS[names.TRUST], inside_words.WHICH_DEVICE, questions)
+    return Answer("executing", _session(step), form)
+
+
+def _to_confirm(step: Steering, device: UserDevice, decision: str) -> Answer:
+    head = inside_words.COMPARE if decision == "trust" else inside_words.TO_DISTRUST
+    choices = (("no", inside_words.ANOTHER[decision]), ("yes", inside_words.SAME[decision]))
+    questions = (
+        Question("shown", "fixed", value=f"{head}\n{inside_words.device(device)}"),
+        Question(DEVICE, "hidden", value=device.key),
+        Question(DECISION, "hidden", value=decision),
+        Question(SAME, "list-single", "So?", choices=choices),
+    )
+    return Answer("executing", _session(step), Form(names.COMMANDS[names.TRUST], "", questions))
 
 
 def _verify(step: Steering, order: Order) -> Answer:
@@ -130,4 +189,6 @@ _COMMANDS: Mapping[str, Callable[[Steering, Order], Answer]] = {
     names.CONTACTS: _contacts,
     names.FINGERPRINTS: _fingerprints,
     names.VERIFY: _verify,
+    names.DEVICES: _devices,
+    names.TRUST: _trust,
 }

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from adapters.control import inside_codes as codes
 from adapters.control import inside_words as words
-from adapters.inside_api import ContactPolicy, LegStatus, Shown, Steering
+from adapters.inside_api import ContactDevice, ContactPolicy, LegStatus, Shown, Steering, UserDevice
 from bridge.wire.values import CONTROL
 from crypto.message import Standing
 
@@ -40,7 +41,7 @@ def answered(step: Steering, text: str, standing: Standing) -> str:
     act = _ORDERS.get(word)
     if act is None:
         return words.UNKNOWN
-    said = act(step, "".join(text.split()[1:]) if word in _WHOLE else about)
+    said = act(step, _WHOLE[word].join(text.lower().split()[1:]) if word in _WHOLE else about)
     if standing is Standing.VERIFIED or word not in _TELLS_KEYS:
         return said
     return f"{said}\n{words.NOTE_UNVERIFIED}"
@@ -92,16 +93,40 @@ def fingerprints(step: Steering, about: str) -> str:
     leg = next((leg for leg, c in legs(step) if contact is not None and c.id == contact.id), None)
     if contact is None or leg is None:
         return words.NOT_FOUND if about else words.NO_NAME
-    near = next((each.device for each in step.legs() if each.contact == contact.id and each.device is not None), None)
+    near = contact_device(step, contact)
     told = [words.keys(contact.id, leg, step.own_identities())] if leg.identity is not None or near is None else []
     told += [words.contact_device(contact.id, contact.alias, near)] if near is not None else []
     return "\n".join(told)
 
 
+def contact_device(step: Steering, contact: ContactPolicy) -> ContactDevice | None:
+    """The device that stands for a contact at the user's end."""
+    return next((each.device for each in step.legs() if each.contact == contact.id and each.device is not None), None)
+
+
+def _code(step: Steering, about: str) -> str:
+    """A picture of a contact's code, on its way by itself."""
+    name, _, form = about.partition(" ")
+    contact = found(step, name)
+    if contact is None:
+        return words.NOT_FOUND if name else words.NO_NAME
+    device = contact_device(step, contact)
+    if device is None:
+        return words.NO_CODE.format(name=contact.id)
+    addresses = words.addresses(contact.alias, device)
+    uri = addresses.get(form.strip(), addresses[""])
+    codes.send(step, contact.id, uri)
+    return words.CODE.format(name=contact.id, uri=uri)
+
+
+def user_devices(step: Steering) -> list[UserDevice]:
+    """The user's own devices."""
+    return [device for leg in step.legs() if leg.device is not None for device in leg.device.devices]
+
+
 def devices(step: Steering, _about: str = "") -> str:
-    """The user's own devices, with what is believed of them."""
-    found = [device for leg in step.legs() if leg.device is not None for device in leg.device.devices]
-    return "\n".join(map(words.device, found)) or words.NO_DEVICES
+    """The same in words, with what is believed of them."""
+    return "\n".join(map(words.device, user_devices(step))) or words.NO_DEVICES
 
 
 def _trust(step: Steering, key: str) -> str:
@@ -185,12 +210,13 @@ _ORDERS: Mapping[str, Callable[[Steering, str], str]] = {
     "match": _match,
     "differ": _differ,
     "cancel": _cancel,
+    "code": _code,
     "devices": devices,
     "trust": _trust,
     "distrust": _distrust,
 }
 _NEEDS_VERIFIED = frozenset({"verify", "match", "differ", "cancel", "trust", "distrust"})
-_TELLS_KEYS = frozenset({"contacts", "status", "fingerprints", "devices"})
-_WHOLE = frozenset({"trust", "distrust"})
-"""Orders about everything that follows the word."""
+_TELLS_KEYS = frozenset({"contacts", "status", "fingerprints", "code", "devices"})
+_WHOLE = {"trust": "", "distrust": "", "code": " "}
+"""Orders about everything that follows the word, and what is between its parts then."""
 _TOLD = frozenset({"verified", "cancelled"})

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from adapters.inside_api import ContactDevice, LegStatus, OwnIdentity, Proof, Shown, UserDevice
+from crypto.omemo.fingerprints import trust_uri, uri
 
 HELP = """\
-I am the gateway. Write to me, always in an encrypted session:
+I am the gateway. Write to me, always encrypted:
 contacts - who there is, and how they are verified
 fingerprints NAME - the keys of your identity and of theirs
+code NAME - their OMEMO key as a code that another client of yours can scan (for Kaidan: code NAME kaidan)
 verify NAME - compare emoji with a contact, or join the comparison that they asked for
 match NUMBER, differ NUMBER - your answer when you have compared
 cancel NAME - break a verification off
@@ -21,9 +23,13 @@ NOTHING_SHOWN = "There is nothing of that number to compare. It is over, or the 
 UNVERIFIED = (
     "Not in this session: it is encrypted, but nobody has compared its string yet, so somebody in between could be "
     "writing this in your name. Have the gateway's operator compare the string that your client shows for this "
-    "session (lockgate trust verify), once; or let the operator verify the contact (lockgate matrix verify)."
+    "session, or with OMEMO the fingerprint that your client shows for this device (lockgate trust verify), once; or "
+    "let the operator verify the contact (lockgate matrix verify)."
 )
-NOTE_UNVERIFIED = "(The string of this session was not compared: somebody in between could have changed this.)"
+NOTE_UNVERIFIED = (
+    "(The string of this session, or with OMEMO the fingerprint of your device, was not compared: somebody in between "
+    "could have changed this.)"
+)
 NOBODY = "You have no contacts that can be verified."
 MEANS = "Compare by voice or in person, not in this chat."
 
@@ -147,15 +153,48 @@ def key_decided(code: str) -> str:
 
 def device(found: UserDevice) -> str:
     """One of the user's devices."""
-    state = _KEY_STATES.get(found.state, "unknown")
+    return device_state(found) + (f"\n{fingerprint(found.key)}" if found.key else "")
+
+
+def device_state(found: UserDevice) -> str:
+    """The same in a line, without its key."""
     gone = "" if found.active else ", not in use any more"
-    return f"Device {found.id}: {state}{gone}" + (f"\n{fingerprint(found.key)}" if found.key else "")
+    by = f" (by automatic trust from device {found.voucher})" if found.by == "device" else ""
+    return f"Device {found.id}: {_KEY_STATES.get(found.state, 'unknown')}{by}{gone}"
+
+
+WHICH_DEVICE = "Which device, and what do you decide about it? What is not trusted is sent nothing and not listened to."
+COMPARE = "Compare this with the fingerprint that the device itself shows, all of it:"
+TO_DISTRUST = "To this device nothing is sent any more, and what it writes is refused:"
+SAME = {"trust": "The device shows exactly this: trust it", "distrust": "Distrust it"}
+ANOTHER = {"trust": "It shows something else, or I do not know", "distrust": "Leave it as it is"}
+LEFT = {
+    "trust": "Nothing was decided. If the device shows another fingerprint, somebody may be posing as you: ask the "
+    "gateway's operator.",
+    "distrust": "Nothing was changed.",
+}
 
 
 def contact_device(name: str, address: str, found: ContactDevice) -> str:
     """The device that stands for a contact, as the user's client should show it."""
     shown = f"The OMEMO fingerprint of {name} ({address}) at your end:\n{fingerprint(found.key)}"
-    return f"{shown}\nxmpp:{address}?omemo-sid-{found.id}={found.key}"
+    return "\n".join((shown, *addresses(address, found).values()))
+
+
+def addresses(address: str, found: ContactDevice) -> dict[str, str]:
+    """The addresses about a contact's device that clients scan: for most, and for those of omemo:2 (`kaidan`)."""
+    key = bytes.fromhex(found.key)
+    return {"": uri(address, {found.id: key}), KAIDAN: trust_uri(address, key)}
+
+
+KAIDAN = "kaidan"
+"""The client that scans addresses of its own form."""
+NO_CODE = "{name} is no OMEMO device at your end, so there is nothing to scan."
+CODE = (
+    "A code about {name} follows. Scan it with another client of yours, not with this one: it is worth as much as this "
+    "client's own knowledge that it talks to the gateway. It says:\n{uri}"
+)
+CODE_DRAWN = "No picture could be sent ({code}). The same about {name} in characters:"
 
 
 def fingerprint(key: str) -> str:

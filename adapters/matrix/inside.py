@@ -27,6 +27,7 @@ from adapters.matrix import (
     inside_talks,
     inside_telling,
     inside_timeline,
+    inside_timers,
     inside_todevice,
     inside_verification,
     inside_verification_person,
@@ -138,6 +139,7 @@ class MatrixInside:
 
     def woken(self, step: Step, name: str) -> None:
         """A time has come that was asked for."""
+        inside_timers.woken(step, name)
         plain = {
             inside_backup_writing.TIMER: inside_backup.proceed,
             inside_missing.TIMER: inside_missing.woken,

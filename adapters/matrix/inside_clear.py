@@ -17,9 +17,9 @@ from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import inside_known, inside_notices, inside_peers, inside_reactions, inside_received
 from adapters.matrix.inside_relations import ANNOTATION, event_id_of, relation_of
 from adapters.matrix.inside_state import Parked
-from adapters.matrix.names import TOLD_EDIT_REMOVED, TOLD_OWN_REMOVED, TOLD_REACTIONS_IGNORED, TOLD_RETRACTIONS_IGNORED
-from crypto.content import ContentPolicy, Reaction
-from crypto.message import Message
+from adapters.matrix.names import TOLD_OWN_REMOVED, TOLD_REACTIONS_IGNORED, TOLD_RETRACTIONS_IGNORED
+from crypto.content import ContentPolicy, Reaction, Reply
+from crypto.message import Kind, Message
 from crypto.olm.canonical import decoded
 from crypto.olm.errors import Malformed
 
@@ -27,6 +27,8 @@ REACTION = "m.reaction"
 REDACTION = "m.room.redaction"
 TYPES = frozenset({REACTION, REDACTION})
 MOST_DIGESTS = 64
+EDIT_REMOVED = "edit-removed"
+WORDS = "[took this new wording back; what was said before it holds again]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,24 @@ def _redacted(step: Step, contact: ContactPolicy, blank: Message, target: str) -
     told = None
     if inside_known.message_of(step, contact, target) is not None:
         told = TOLD_OWN_REMOVED
-    elif inside_received.is_edit(step, contact, target):
-        told = TOLD_EDIT_REMOVED
     elif not policy.retractions:
         told = TOLD_RETRACTIONS_IGNORED
     if told is not None:
         _drop(step, contact, told)
         inside_notices.tell(step, contact, told)
         return None
+    edit = inside_received.edit_taken_back(step, contact, target)
+    if edit is not None:
+        return _wording_removed(step, contact, blank, *edit)
     _forget_parked(step, contact, target)
+    inside_received.taken_back(step, contact, target)
     return replace(blank, retracts=target)
+
+
+def _wording_removed(step: Step, contact: ContactPolicy, blank: Message, first: str, last: bool) -> Message | None:
+    """Of what was read nothing is kept, so the wording that holds again cannot be shown again: it is said in words."""
+    step.report(EDIT_REMOVED, contact.id)
+    return replace(blank, body=WORDS, kind=Kind.NOTICE, reply=Reply(first, by_user=False)) if first and last else None
 
 
 def _forget_parked(step: Step, contact: ContactPolicy, target: str) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from adapters.inside_api import Step
 from adapters.matrix.inside_state import MINUTE_MS, OwnState, Tracked
+from adapters.matrix.inside_timers import wake_by
 from adapters.matrix.names import KEYS_QUERY
 from bridge.wire.link import Input
 from bridge.wire.values import Address
@@ -127,8 +128,12 @@ def answered(step: Step, answer: Input, own: OwnState) -> str | None:
 def woken(step: Step) -> None:
     """Ask again for the lists that could not be told."""
     for user, state in _all(step):
-        if state.outdated and state.query is None and may_be_tracked(step, user):
+        if not state.outdated or state.query is not None or not may_be_tracked(step, user):
+            continue
+        if state.retry_ms <= step.now_ms():
             _query(step, user, state)
+        else:
+            wake_by(step, TIMER, state.retry_ms)
 
 
 def _all(step: Step) -> list[tuple[str, Tracked]]:
@@ -147,7 +152,7 @@ def _failed(step: Step, user: str, state: Tracked) -> None:
     at_ms = step.now_ms() + delay
     step.records.put(f"user/{user}", replace(state, outdated=True, again=False, tries=state.tries + 1, retry_ms=at_ms))
     step.report("devices-unknown")
-    step.wake_at(TIMER, at_ms)
+    wake_by(step, TIMER, at_ms)
 
 
 def _identity(step: Step, user: str, told: _Answer) -> Identity | None:

@@ -53,6 +53,8 @@ class IdentityState:
     """The private keys are in the account's secret storage."""
     storage_key: bytes | None = field(default=None, repr=False)
     """The key of the secret storage, until its owner was shown it."""
+    storage_key_id: str = ""
+    """By what name the account's data knows that key: the same at every try, for others read it from there."""
     pending: tuple[str, ...] = ()
     """Account data on its way."""
     elsewhere: bool = False
@@ -256,7 +258,7 @@ def _store(step: Step, state: IdentityState, answer: Input) -> None:
     if state.own is None or state.storage_key is None or answer.code not in ("ok", NOT_FOUND):
         _later(step, state, "secret-storage-failed", answer.code)
         return
-    key, key_id = StorageKey(state.storage_key), step.draw("storage-key-id", 16).hex()
+    key, key_id = StorageKey(state.storage_key), state.storage_key_id or step.draw("storage-key-id", 16).hex()
     step.records.put("storage", Storage(key.octets, key_id))  # for the backup's key
     put = [_put(step, KEY_PREFIX + key_id, public=description_of(key, step.draw("storage-iv", IV)))]
     for usage in USAGES:
@@ -265,7 +267,7 @@ def _store(step: Step, state: IdentityState, answer: Input) -> None:
         put.append(_put(step, name, sealed=content))
     if answer.code == NOT_FOUND:
         put.append(_put(step, DEFAULT_KEY, public={"key": key_id}))
-    step.records.put(RECORD, replace(state, pending=tuple(put)))
+    step.records.put(RECORD, replace(state, storage_key_id=key_id, pending=tuple(put)))
 
 
 def _put(step: Step, name: str, *, public: object = None, sealed: object = None) -> str:

@@ -19,7 +19,6 @@ from adapters.matrix.names import SEND_KEY_REQUEST
 from bridge.wire.values import Public
 from crypto.olm.device import Device
 from crypto.olm.forwarded import FORWARDED, Wanted, forward_content, received_request, request_content
-from crypto.olm.pairwise import encrypted_for
 
 MOST_ANSWERS = 100
 MOST_REMEMBERED = 200
@@ -121,13 +120,10 @@ def answer_all(step: Step) -> None:
 def _forward(step: Step, own: OwnState, device: Device, waiting: Answering, session_id: str) -> None:
     session = step.records.get(f"in/{waiting.user}/{session_id}", InboundGroupSession)
     origin = step.records.get(f"in-of/{waiting.user}/{session_id}", Inbound)
-    olm = inside_olm.sending_session(step, device.curve25519)
-    if session is None or origin is None or olm is None:
+    if session is None or origin is None:
         return
     content = forward_content(session, waiting.room_id, origin.curve25519, origin.ed25519)
-    sealed = encrypted_for(olm, own.device, device, FORWARDED, content)
-    inside_olm.keep_session(step, device.curve25519, olm, used=False)
-    inside_olm.send_to_devices(step, [(device, sealed)])
+    inside_olm.send_to_devices(step, own, [device], FORWARDED, content)
     _remember(step, device, waiting.request_id)
     step.report("key-forwarded")
 

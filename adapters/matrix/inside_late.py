@@ -10,7 +10,14 @@ from dataclasses import replace
 from vodozemac import InboundGroupSession
 
 from adapters.inside_api import Step
-from adapters.matrix import inside_backup, inside_identity, inside_missing, inside_origin, inside_timeline
+from adapters.matrix import (
+    inside_backup,
+    inside_forgotten,
+    inside_identity,
+    inside_missing,
+    inside_origin,
+    inside_timeline,
+)
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_state import Inbound, Parked
 from adapters.matrix.inside_withheld import KEYLESS
@@ -70,7 +77,7 @@ def _offered(step: Step, user: str, room_id: str, restored: Restored, source: st
         return
     held = step.records.get(f"in/{user}/{session_id}", InboundGroupSession)
     known = step.records.get(f"in-of/{user}/{session_id}", Inbound)
-    floor = inside_timeline.forgotten_floor(step, user, session_id)
+    floor = inside_forgotten.floor_of(step, user, session_id)
     origin = Inbound(
         room_id, restored.origin.curve25519, restored.origin.ed25519, "", step.now_ms(), floor, source=source
     )

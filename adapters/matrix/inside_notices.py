@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix.inside_state import MINUTE_MS, Telling
+from adapters.matrix.inside_timers import wake_by
 
 TIMER = "notices"
 PREFIX = "told/"
@@ -49,7 +50,7 @@ def _look(step: Step, contact: ContactPolicy, code: str) -> None:
     if known is None or known.said:
         return
     if known.at_ms > step.now_ms():
-        step.wake_at(TIMER, known.at_ms)
+        wake_by(step, TIMER, known.at_ms)
         return
     step.records.put(name, replace(known, said=True))
     step.notify(contact.id, code)

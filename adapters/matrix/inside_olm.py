@@ -97,6 +97,18 @@ def claim(step: Step, targets: Sequence[Device]) -> None:
     step.records.put("claim", Claim(key, wanted))
 
 
+def claim_missing(step: Step, devices: Sequence[Device]) -> bool:
+    """Ask for keys of those that there is no session with. Returns whether to wait for them."""
+    without = [
+        device
+        for device in devices
+        if sending_session(step, device.curve25519) is None and unclaimable(step, device.curve25519) is None
+    ]
+    if without:
+        claim(step, without)
+    return bool(without)
+
+
 def claimed(step: Step, answer: Input, own: OwnState) -> bool:
     """Keys came: found the sessions. Returns whether the request was ours."""
     asked = step.records.get("claim", Claim)
@@ -126,17 +138,19 @@ def _found(step: Step, own: OwnState, account: Account, device: Device, offered:
     step.records.delete(f"unclaimed/{device.curve25519}")
     keep_session(step, device.curve25519, session, used=True)
     if _healed(step, device):
-        content = encrypted_for(session, own.device, device, "m.dummy", {})
-        keep_session(step, device.curve25519, session, used=False)
-        send_to_devices(step, [(device, content)])
+        send_to_devices(step, own, [device], "m.dummy", {})
         step.report("unwedged")
 
 
-def send_to_devices(step: Step, contents: Sequence[tuple[Device, object]]) -> str:
-    """Send each device its own encrypted to-device event, in one request; returns its key."""
+def send_to_devices(step: Step, own: OwnState, devices: Sequence[Device], kind: str, content: object) -> str:
+    """Send the devices an event, encrypted for each, in one request; returns its key. There is a session with each."""
     messages: dict[str, dict[str, object]] = {}
-    for device, content in contents:
-        messages.setdefault(device.user_id, {})[device.device_id] = content
+    for device in devices:
+        session = sending_session(step, device.curve25519)
+        assert session is not None
+        sealed = encrypted_for(session, own.device, device, kind, content)
+        keep_session(step, device.curve25519, session, used=False)
+        messages.setdefault(device.user_id, {})[device.device_id] = sealed
     body = msgspec.json.encode({"messages": messages})
     return step.carry(SEND_TO_DEVICE, {"body": Sealed(v=body)}, lane="to-device")
 

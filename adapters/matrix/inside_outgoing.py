@@ -118,7 +118,7 @@ def _retraction(at: _Place, retracted: str) -> tuple[Act, ...]:
     if not at.policy.retractions:
         return (_words("took back this message", event_id),)
     events = inside_known.events_of(at.step, at.contact, at.room_id, event_id)
-    return tuple(Redacted(event) for event in reversed(events))  # the first wording last: it stands for the whole
+    return tuple(Redacted(event) for event in events)  # the first one first: it takes the whole away
 
 
 def _reaction(at: _Place, reaction: Reaction) -> tuple[Act, ...]:

@@ -75,10 +75,25 @@ def thread_of(step: Step, contact: ContactPolicy, event_id: str) -> str:
     return dict(known.roots).get(event_id, "")
 
 
-def is_edit(step: Step, contact: ContactPolicy, event_id: str) -> bool:
-    """Whether the event is one of the contact's newest new wordings."""
+def edit_taken_back(step: Step, contact: ContactPolicy, event_id: str) -> tuple[str, bool] | None:
+    """The event is taken back: the one it was a new wording of (empty: that is gone), and whether it was the last.
+
+    None when it is none of the contact's newest new wordings.
+    """
     known = step.records.get(f"edits/{contact.address}", Edits) or Edits()
-    return any(edit[0] == event_id for edit in known.made)
+    edit = next((edit for edit in known.made if edit[0] == event_id), None)
+    if edit is None:
+        return None
+    step.records.put(f"edits/{contact.address}", Edits(tuple(other for other in known.made if other != edit)))
+    return edit[1], not known.supersede(edit)
+
+
+def taken_back(step: Step, contact: ContactPolicy, event_id: str) -> None:
+    """The event is gone, and of its new wordings nothing is to be said any more: clients take them back as well."""
+    known = step.records.get(f"edits/{contact.address}", Edits) or Edits()
+    made = tuple((edit, "" if first == event_id else first, at_ms) for edit, first, at_ms in known.made)
+    if made != known.made:
+        step.records.put(f"edits/{contact.address}", Edits(made))
 
 
 # ---------------------------------------------------------------- relations

@@ -6,6 +6,7 @@ from dataclasses import replace
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import inside_rooms
 from adapters.matrix.inside_state import Line, Returned, Sent
+from adapters.matrix.inside_timers import wake_by
 from adapters.matrix.names import CONTACT_CHANGED, FORBIDDEN, NOT_FOUND
 
 CLOSED = frozenset({FORBIDDEN, NOT_FOUND})
@@ -56,7 +57,7 @@ def merged(step: Step, contact: ContactPolicy) -> bool:
     step.records.put(f"line/{contact.address}", line)
     if not pending(step, contact):
         return True
-    step.wake_at(inside_rooms.TIMER, step.now_ms())
+    wake_by(step, inside_rooms.TIMER, step.now_ms())
     return False
 
 

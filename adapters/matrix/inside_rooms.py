@@ -8,6 +8,7 @@ import msgspec
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import inside_notices
 from adapters.matrix.inside_state import HOUR_MS, Room
+from adapters.matrix.inside_timers import wake_by
 from adapters.matrix.names import (
     CONTACT_LEFT,
     ROOM_CLOSED,
@@ -30,6 +31,7 @@ MOST_ROTATION_MS = 4 * DEFAULT_ROTATION_MS
 MOST_ROTATION_MESSAGES = 10_000
 """A room may ask for less, down to one hour and one message, and for more up to these."""
 EARLIER_ROOMS = 8
+MAX_VISIBILITY = 32
 JOIN_PAUSE_MS = 2_000
 GONE = frozenset({CONTACT_LEFT, ROOM_LEFT, ROOM_REPLACED, ROOM_CLOSED})
 """Another room is needed then."""
@@ -81,7 +83,7 @@ def seek(step: Step, contact: ContactPolicy, room: Room) -> str | None:
         return None
     due_ms = room.problem_ms + SUCCESSOR_PATIENCE_MS if room.problem in (ROOM_REPLACED, ROOM_CLOSED) else 0
     if room.problem_ms <= step.now_ms() < due_ms:
-        step.wake_at(TIMER, due_ms)
+        wake_by(step, TIMER, due_ms)
         return None
     if room.sought_ms <= step.now_ms() < room.sought_ms + SEEK_AGAIN_MS:
         return room.problem
@@ -129,7 +131,7 @@ def told(step: Step, body: bytes, *, sought: bool = False) -> ContactPolicy | No
         joined_ms=_joined_ms(step, contact, before, state),
         problem_ms=before.problem_ms if problem == before.problem and not other else step.now_ms(),
         sought_ms=0 if state.members.get(contact.address) == "join" else before.sought_ms,
-        visibility=state.history_visibility if isinstance(state.history_visibility, str) else "",
+        visibility=state.history_visibility[:MAX_VISIBILITY] if isinstance(state.history_visibility, str) else "",
     )
     room = replace(room, epoch=before.epoch + _changed(before, room))
     if room != before:
@@ -173,14 +175,17 @@ def _joined_ms(step: Step, contact: ContactPolicy, before: Room, state: RoomArri
 
 
 def obtained(step: Step, answer: Input) -> tuple[ContactPolicy, str | None] | None:
-    """The outcome of `obtain`: the contact, and the code of a failure. None when nobody asked."""
-    for contact in step.account.contacts:
-        room = room_of(step, contact) if contact.network == "matrix" else None
+    """The outcome of `obtain`: the contact, and the code of a failure. None when nobody asked, or is on the map."""
+    for name in list(step.records.names("room/")):
+        room = step.records.get(name, Room)
         if room is not None and room.obtaining is not None and room.obtaining == answer.key:
             break
     else:
         return None
-    step.records.put(f"room/{contact.address}", replace(room, obtaining=None))
+    step.records.put(name, replace(room, obtaining=None))
+    contact = step.account.contact_by_address("matrix", name.removeprefix("room/"))
+    if contact is None:
+        return None
     if answer.code != "ok":
         return contact, answer.code
     try:

@@ -20,16 +20,17 @@ from adapters.matrix import (
     inside_returned,
     inside_rooms,
     inside_signals,
+    inside_taken_back,
 )
 from adapters.matrix.inside_own import own_state
 from adapters.matrix.inside_recipients import SHARED_AT_ONCE, share_of
 from adapters.matrix.inside_state import Line, Outbound, OwnState, Queued, Room, Sent
+from adapters.matrix.inside_timers import wake_by
 from adapters.matrix.names import NO_SESSIONS, QUEUE_FULL, ROOM_SEND, TOLD_NOT_JOINED
 from bridge.wire.link import Input
 from crypto.olm.device import Device
 from crypto.olm.errors import OlmError
 from crypto.olm.group import ROOM_KEY, room_key_content
-from crypto.olm.pairwise import encrypted_for
 
 MOST_WAITING = 1_000
 SENT_AT_ONCE = 512 << 10
@@ -42,6 +43,12 @@ PATIENCE_MS = 15_000
 # ---------------------------------------------------------------- entry points
 def send(step: Step, contact: ContactPolicy, message: Queued) -> None:
     """Send now if all is ready and nobody waits; else get in line."""
+    over = inside_taken_back.taken_back(step, contact, message)
+    for each in over:
+        _succeed(step, contact.id, each.message_id, each.position)
+    if message in over:
+        advance(step, contact)
+        return
     out = _ready(step, contact)
     own = own_state(step)
     straight = out is not None and own is not None and step.records.get(f"line/{contact.address}", Line) is None
@@ -78,7 +85,7 @@ def advance(step: Step, contact: ContactPolicy) -> None:
     elif (ready_ms := inside_rooms.ready_ms(room)) is not None and ready_ms <= step.now_ms():
         _advance_devices(step, contact, own, room)
     elif ready_ms is not None:
-        step.wake_at(TIMER, ready_ms)
+        wake_by(step, TIMER, ready_ms)
     else:
         inside_notices.tell(step, contact, TOLD_NOT_JOINED, after_ms=PATIENCE_MS)
 
@@ -192,7 +199,7 @@ def _advance_session(
         return
     out = inside_recipients.withhold(step, contact, own, out, found.excluded)
     missing = [device for device in recipients if share_of(device) not in out.shared]
-    if _advance_sessions(step, missing):
+    if inside_olm.claim_missing(step, missing):
         return
     reachable = [d for d in missing if inside_olm.sending_session(step, d.curve25519) is not None]
     if reachable:
@@ -215,19 +222,6 @@ def _hold(step: Step, contact: ContactPolicy, reason: str) -> None:
         message = step.records.get(f"queue/{contact.address}/{number:016d}", Queued)
         if message is not None and not message.notice:
             _trace(step, message.position, "parked", reason)
-
-
-def _advance_sessions(step: Step, missing: list[Device]) -> bool:
-    """Ask for the Olm sessions that are missing. Returns whether we wait for them."""
-    without = [
-        device
-        for device in missing
-        if inside_olm.sending_session(step, device.curve25519) is None
-        and inside_olm.unclaimable(step, device.curve25519) is None
-    ]
-    if without:
-        inside_olm.claim(step, without)
-    return bool(without)
 
 
 def _session_for(step: Step, contact: ContactPolicy, room: Room, recipients: tuple[Device, ...]) -> Outbound:
@@ -257,14 +251,7 @@ def _session_for(step: Step, contact: ContactPolicy, room: Room, recipients: tup
 def _share_session(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound, devices: list[Device]) -> None:
     group = step.records.get(f"out-session/{contact.address}", GroupSession)
     assert group is not None
-    key = room_key_content(group, out.room_id)
-    contents: list[tuple[Device, object]] = []
-    for device in devices:
-        session = inside_olm.sending_session(step, device.curve25519)
-        assert session is not None
-        contents.append((device, encrypted_for(session, own.device, device, ROOM_KEY, key)))
-        inside_olm.keep_session(step, device.curve25519, session, used=False)
-    sharing = inside_olm.send_to_devices(step, contents)
+    sharing = inside_olm.send_to_devices(step, own, devices, ROOM_KEY, room_key_content(group, out.room_id))
     pending = tuple(share_of(device) for device in devices)
     step.records.put(f"out/{contact.address}", replace(out, sharing=sharing, pending=pending))
 
@@ -277,7 +264,7 @@ def _empty_line(step: Step, contact: ContactPolicy, own: OwnState, out: Outbound
     for number in range(line.first, line.next):
         if _ready(step, contact) is None or room <= 0:
             step.records.put(f"line/{contact.address}", replace(line, first=number, for_event=False))
-            step.wake_at(TIMER, step.now_ms()) if room <= 0 else advance(step, contact)
+            wake_by(step, TIMER, step.now_ms()) if room <= 0 else advance(step, contact)
             return
         name = f"queue/{contact.address}/{number:016d}"
         message = step.records.get(name, Queued)

@@ -26,6 +26,7 @@
 | `plain/<mxid>` | Digests: of the contact's newest events in clear (inside_clear) |
 | `reading/<mxid>`, `read-early/<mxid>` | read receipts (inside_telling, inside_signals) |
 | `presence` | what the homeserver was told of the user (inside_telling) |
+| `wake/<name>` | Due: timers that several contacts share (inside_timers) |
 | `in/<mxid>/<session id>` | vodozemac InboundGroupSession |
 | `in-of/<mxid>/<session id>` | Inbound: where it came from |
 | `seen/<mxid>/<session id>/<chunk>` | Seen: replay marks |
@@ -41,6 +42,7 @@
 | `answered/<curve25519>` | Answered: requests of a device of ours that were answered |
 | `forgotten/<mxid>` | Forgotten: sessions that are kept no longer |
 | `opening/<mxid>/<session id>` | Opening: how far the events that were parked for it are opened |
+| `reopening/<mxid>` | Opening: how far the events that were held for want of belief are looked at again |
 | `parked/<mxid>/<session id>/<position>` | Parked: events that wait for a key |
 | `strangers/<mxid>` | Strangers: devices that turned out not to be listed |
 | `unbound/<mxid>/<n>` | Unbound: Olm events that wait for the sender's device list |
@@ -281,11 +283,13 @@ class Forgotten:
     """Sessions that are kept no longer: a digest of each id, and the index from which on nothing was used."""
 
     floors: tuple[tuple[bytes, int], ...] = ()
+    unproved: tuple[tuple[bytes, int], ...] = ()
+    """Of those whose key did not come from their own device: whoever makes such up pushes out no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The key of a session came: parked events up to this record were looked at, the rest is yet to be."""
+    """Parked events up to this record (or, of a whole contact, this position) were looked at, the rest is yet to be."""
 
     after: str
 

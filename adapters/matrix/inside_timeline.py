@@ -9,25 +9,25 @@ from vodozemac import InboundGroupSession
 from adapters.inside_api import ContactPolicy, Step
 from adapters.matrix import (
     inside_clear,
+    inside_forgotten,
     inside_missing,
     inside_notices,
     inside_origin,
+    inside_parking,
     inside_received,
     inside_rooms,
     inside_verification,
     inside_withheld,
 )
 from adapters.matrix.inside_attachments import offered
+from adapters.matrix.inside_parking import DISBELIEF, PLACE, UNSIGNED_DEVICE
 from adapters.matrix.inside_relations import EVENT_ID
-from adapters.matrix.inside_state import HOUR_MS, Forgotten, Inbound, Mark, Opening, Parked, Seen
+from adapters.matrix.inside_state import Inbound, Mark, Opening, Parked, Seen
 from adapters.matrix.names import (
     IDENTITY_CHANGED,
     NOT_CROSS_SIGNED,
     NOT_VERIFIED,
     TOLD_DEVICE_UNSIGNED,
-    TOLD_KEY_NOT_PROVED,
-    TOLD_LEFT_OUT,
-    TOLD_NOT_VERIFIED,
     TOLD_UNSUPPORTED,
 )
 from crypto.message import Message
@@ -36,29 +36,10 @@ from crypto.olm.errors import Malformed, OlmError, Replayed, Undecryptable, Wron
 from crypto.olm.group import ENCRYPTED, RoomEvent, SealedEvent, opened_event, sealed_event
 
 CHUNK = 16
-MOST_PARKED = 1_000
-MOST_OCTETS = 128 << 10
-"""Of an event that is parked: as federated it has at most 64 KiB."""
-MOST_PARKED_OCTETS = 64 << 20
-"""Of all events of an account that are parked: a third of the state that it may have, for nobody clears them away."""
 OPENED_AT_ONCE = 1 << 20
 """Octets of parked events that are opened in one step: its effects must fit one frame."""
 TIMER = "parked"
-MOST_FORGOTTEN = 2_000
-UNSIGNED_DEVICE = "unsigned-device"
-DISBELIEF = frozenset({IDENTITY_CHANGED, NOT_CROSS_SIGNED, NOT_VERIFIED, UNSIGNED_DEVICE, inside_origin.NOT_PROVED})
-_TOLD = {
-    NOT_CROSS_SIGNED: TOLD_DEVICE_UNSIGNED,
-    UNSIGNED_DEVICE: TOLD_DEVICE_UNSIGNED,
-    NOT_VERIFIED: TOLD_NOT_VERIFIED,
-    inside_origin.NOT_PROVED: TOLD_KEY_NOT_PROVED,
-}
-"""What the user is told of messages that are parked for these; of a changed identity they are told anyway."""
 _SESSION_ID = 43
-SESSIONS_KEPT = 32
-SESSIONS_KEPT_MS = 7 * 24 * HOUR_MS
-SESSIONS_MOST = 500
-"""The newest sessions of a contact are kept, and all that came within this time, up to the most."""
 
 
 class Disbelieved(Exception):
@@ -123,25 +104,36 @@ def key_arrived(step: Step, user: str, session_id: str, room: int = OPENED_AT_ON
     `room`: octets that may be looked at in this step. Returns what is left of it.
     """
     room = _open_parked(step, user, session_id, after="", room=room)
-    _forget_oldest(step, user)
+    inside_forgotten.forget_oldest(step, user)
     inside_missing.key_came(step, user, session_id)
     inside_withheld.key_came(step, user, session_id)
     return room
 
 
 def reconsider(step: Step, contact: ContactPolicy, room: int = OPENED_AT_ONCE) -> int:
-    """Who is believed may have changed: look again at what was parked for that, the rest soon.
+    """Who is believed may have changed: look again at what was parked for that, in its order, the rest soon.
 
     `room`: octets that may be looked at in this step. Returns what is left of it.
     """
-    sessions: dict[str, None] = {}
+    return _open_held(step, contact, after="", room=room)
+
+
+def _open_held(step: Step, contact: ContactPolicy, *, after: str, room: int) -> int:
+    """`after`: the place, as names of records end in it, up to which all was looked at."""
+    step.records.delete(f"reopening/{contact.address}")
+    held = []
     for name in list(step.records.names(f"parked/{contact.address}/")):
-        parked = step.records.get(name, Parked)
+        parked = step.records.get(name, Parked) if name[-PLACE:] > after else None
         if parked is not None and parked.reason in DISBELIEF:
-            sessions[name.removeprefix(f"parked/{contact.address}/")[:_SESSION_ID]] = None
-    for session_id in sessions:
-        room = _open_parked(step, contact.address, session_id, after="", room=room)
-    if sessions and not _parked_for(step, contact, UNSIGNED_DEVICE, NOT_CROSS_SIGNED):
+            held.append((name[-PLACE:], name, parked))
+    for place, name, parked in sorted(held, key=lambda entry: entry[0]):
+        if room <= 0:
+            step.records.put(f"reopening/{contact.address}", Opening(after))
+            step.wake_at(TIMER, step.now_ms())
+            return room
+        _retry(step, contact, name, parked)
+        room, after = room - len(parked.event), place
+    if held and not _parked_for(step, contact, UNSIGNED_DEVICE, NOT_CROSS_SIGNED):
         inside_notices.over(step, contact, TOLD_DEVICE_UNSIGNED)
     return room
 
@@ -152,14 +144,19 @@ def _parked_for(step: Step, contact: ContactPolicy, *reasons: str) -> bool:
 
 
 def woken(step: Step) -> None:
-    """Go on with what was parked for one session."""
-    waiting = list(step.records.names("opening/"))
+    """Go on with what was held of one contact, or parked for one session."""
+    waiting = [*step.records.names("reopening/"), *step.records.names("opening/")]
     opening = step.records.get(waiting[0], Opening) if waiting else None
     if opening is None:
         return
     step.records.delete(waiting[0])
-    user, session_id = _named(waiting[0])
-    _open_parked(step, user, session_id, after=opening.after)
+    if waiting[0].startswith("reopening/"):
+        contact = step.account.contact_by_address("matrix", waiting[0].removeprefix("reopening/"))
+        if contact is not None:
+            _open_held(step, contact, after=opening.after, room=OPENED_AT_ONCE)
+    else:
+        user, session_id = _named(waiting[0])
+        _open_parked(step, user, session_id, after=opening.after)
     if len(waiting) > 1:
         step.wake_at(TIMER, step.now_ms())
 
@@ -189,12 +186,6 @@ def _open_parked(step: Step, user: str, session_id: str, *, after: str, room: in
     return room
 
 
-def forgotten_floor(step: Step, user: str, session_id: str) -> int:
-    """The index from which on a session that comes (again) may be opened."""
-    known = step.records.get(f"forgotten/{user}", Forgotten) or Forgotten()
-    return dict(known.floors).get(_digest(session_id), 0)
-
-
 # ---------------------------------------------------------------- one event
 def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event: TimelineEvent) -> None:
     sealed = sealed_event(event.content)
@@ -210,7 +201,9 @@ def _encrypted(step: Step, contact: ContactPolicy, arrival: EventArrival, event:
         if opened is not None:
             _deliver(step, contact, event, opened, step.position)
         return
-    _park(step, contact, sealed, Parked(arrival.room_id, step.position, reason, bytes(arrival.event)))
+    inside_parking.park(
+        step, contact, sealed.session_id, Parked(arrival.room_id, step.position, reason, bytes(arrival.event))
+    )
 
 
 def _opened(
@@ -258,7 +251,11 @@ def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: R
         inside_notices.tell(step, contact, TOLD_UNSUPPORTED)
         return
     blank = Message(event.event_id, "", sent_at_ms=event.sent_at_ms(), position=position)
-    message = inside_received.message_of(step, contact, blank, bytes(event.content), opened)
+    try:
+        message = inside_received.message_of(step, contact, blank, bytes(event.content), opened)
+    except Malformed:
+        inside_notices.tell(step, contact, TOLD_UNSUPPORTED)
+        raise
     if message is None:
         step.report("event-unsupported", contact.id)
         return
@@ -267,38 +264,7 @@ def _deliver(step: Step, contact: ContactPolicy, event: TimelineEvent, opened: R
     step.deliver(contact.id, message)
 
 
-# ---------------------------------------------------------------- parking
-def _park(step: Step, contact: ContactPolicy, sealed: SealedEvent, parked: Parked) -> None:
-    if len(parked.event) > MOST_OCTETS:
-        _left_out(step, contact, "event-too-large")
-        return
-    prefix = f"parked/{contact.address}/"
-    if len(list(step.records.names(prefix))) >= MOST_PARKED or not _has_room(step, len(parked.event)):
-        _left_out(step, contact, "parked-overflow")
-        return
-    step.records.put(f"{prefix}{sealed.session_id}/{parked.position:016d}", parked)
-    step.report(f"parked-{parked.reason}", contact.id)
-    step.trace(parked.position, "parked", parked.reason)
-    if parked.reason in _TOLD:
-        inside_notices.tell(step, contact, _TOLD[parked.reason])
-    if parked.reason in inside_withheld.KEYLESS:
-        step.report(f"undecryptable-{parked.reason}", contact.id)
-        inside_missing.noted(step, contact.address, sealed.session_id, parked.room_id)
-        inside_withheld.told_user(step, contact, parked.reason)
-
-
-def _left_out(step: Step, contact: ContactPolicy, code: str) -> None:
-    """It cannot wait here: as with what was missed, the user is told, at most once in a minute."""
-    _refuse(step, code, contact)
-    inside_notices.tell(step, contact, TOLD_LEFT_OUT)
-    inside_notices.over(step, contact, TOLD_LEFT_OUT)
-
-
-def _has_room(step: Step, octets: int) -> bool:
-    held = (step.records.get(name, Parked) for name in step.records.names("parked/"))
-    return octets + sum(len(parked.event) for parked in held if parked is not None) <= MOST_PARKED_OCTETS
-
-
+# ---------------------------------------------------------------- once more
 def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> None:
     try:
         event = decoded(parked.event, TimelineEvent)
@@ -311,8 +277,7 @@ def _retry(step: Step, contact: ContactPolicy, name: str, parked: Parked) -> Non
         _held(step, name, parked, error.code)
     except Disbelieved as error:
         _held(step, name, parked, error.reason)
-        if error.reason in _TOLD:
-            inside_notices.tell(step, contact, _TOLD[error.reason])
+        inside_parking.tell(step, contact, error.reason)
     except OlmError as error:
         step.records.delete(name)
         step.report(f"event-{error.code}", contact.id)
@@ -332,38 +297,6 @@ def _refuse(step: Step, code: str, contact: ContactPolicy | None = None) -> None
 
 def _of(contact: ContactPolicy, sealed: SealedEvent) -> str:
     return f"in-of/{contact.address}/{sealed.session_id}"
-
-
-# ---------------------------------------------------------------- old sessions
-def _forget_oldest(step: Step, user: str) -> None:
-    """Forget sessions that are neither new nor among the newest. Of their replay marks, one number stays."""
-    kept = []
-    for name in list(step.records.names(f"in-of/{user}/")):
-        origin = step.records.get(name, Inbound)
-        if origin is not None:
-            kept.append((origin.received_ms, name.removeprefix(f"in-of/{user}/")))
-    surplus = max(0, len(kept) - SESSIONS_MOST)
-    for number, (received_ms, session_id) in enumerate(sorted(kept)[:-SESSIONS_KEPT]):
-        if number >= surplus and step.now_ms() - received_ms < SESSIONS_KEPT_MS:
-            break
-        _note_floor(step, user, session_id)
-        for prefix in ("in/", "in-of/", "backup-due/"):  # what no backup takes is not noted for ever either
-            step.records.delete(f"{prefix}{user}/{session_id}")
-        for name in list(step.records.names(f"seen/{user}/{session_id}/")):
-            step.records.delete(name)
-
-
-def _note_floor(step: Step, user: str, session_id: str) -> None:
-    """Should its key come again (an old handshake that is replayed), what was opened stays closed."""
-    origin = step.records.get(f"in-of/{user}/{session_id}", Inbound)
-    floor = origin.floor if origin is not None else 0
-    for name in list(step.records.names(f"seen/{user}/{session_id}/")):
-        seen = step.records.get(name, Seen) or Seen()
-        floor = max(floor, *(mark.index + 1 for mark in seen.marks))
-    if floor:
-        known = step.records.get(f"forgotten/{user}", Forgotten) or Forgotten()
-        floors = (*known.floors, (_digest(session_id), floor))[-MOST_FORGOTTEN:]
-        step.records.put(f"forgotten/{user}", Forgotten(floors))
 
 
 def _digest(text: str) -> bytes:

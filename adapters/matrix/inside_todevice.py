@@ -7,6 +7,7 @@ from adapters.inside_api import Step
 from adapters.matrix import (
     inside_backup_writing,
     inside_devices,
+    inside_forgotten,
     inside_key_requests,
     inside_late,
     inside_olm,
@@ -28,7 +29,7 @@ from crypto.olm.verification_messages import PREFIX as VERIFICATION
 MOST_UNBOUND = 100
 MOST_STRANGERS = 20
 MOST_OCTETS = 128 << 10
-"""Of the content of an event that has to wait: a room key has 1 KiB."""
+"""Of an event that has to wait: a room key has 1 KiB."""
 
 
 class _ToDevice(msgspec.Struct):
@@ -60,16 +61,22 @@ def arrived(step: Step, body: bytes) -> None:
 
 
 def rebind(step: Step, user: str) -> None:
-    """The user's device list came: take up what waited for it."""
-    _gone(step, user)
+    """The user's device list came, or could not be told: take up what waited for it.
+
+    While a newer one is being asked for, or to be, what this one does not have waits on.
+    """
+    told = inside_devices.tracked(step, user)
+    settled = told is not None and told.known and not told.outdated
+    if settled:
+        _gone(step, user)
     room = inside_timeline.OPENED_AT_ONCE
     for name in list(step.records.names(f"unbound/{user}/")):
         waiting = step.records.get(name, Unbound)
-        step.records.delete(name)
-        if waiting is None:
+        device = inside_devices.device_of(step, user, waiting.sender_key) if waiting is not None else None
+        if waiting is None or (device is None and not settled):
             continue
+        step.records.delete(name)
         event = OlmEvent(waiting.kind, user, waiting.sender_key, waiting.signing_key, waiting.content)
-        device = inside_devices.device_of(step, user, event.sender_key)
         if device is None:
             step.report("olm-unknown-device")
             _note_stranger(step, user, event.sender_key)
@@ -123,7 +130,7 @@ def _olm_arrived(step: Step, own: OwnState, event: _ToDevice) -> None:
     if device is not None:
         _take(step, inner, device)
         return
-    if len(inner.content) > MOST_OCTETS:
+    if len(inner.content) + len(inner.type) + len(inner.signing_key) > MOST_OCTETS:
         raise TooLarge
     # Only what waits for a list keeps a session: anybody can found sessions under identity keys of nobody.
     inside_olm.keep_session(step, message.sender_key, result.session, used=True)
@@ -183,7 +190,7 @@ def _room_key(step: Step, event: OlmEvent, device: Device, room: int) -> int:
             step.report("room-key-known" if same else "room-key-conflict")
             return room
     step.records.put(f"in/{name}", kept)
-    floor = known.floor if known is not None else inside_timeline.forgotten_floor(step, event.sender, key.session_id)
+    floor = known.floor if known is not None else inside_forgotten.floor_of(step, event.sender, key.session_id)
     origin = Inbound(key.room_id, device.curve25519, device.ed25519, device.device_id, step.now_ms(), floor)
     step.records.put(f"in-of/{name}", origin)
     inside_backup_writing.received(step, event.sender, key.session_id)

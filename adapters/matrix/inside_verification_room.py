@@ -23,7 +23,6 @@ from crypto.olm.canonical import decoded
 from crypto.olm.device import Device
 from crypto.olm.errors import Malformed
 from crypto.olm.group import ROOM_KEY, encrypted_event, room_key_content
-from crypto.olm.pairwise import encrypted_for
 
 MOST_WAITING = 16
 
@@ -100,14 +99,7 @@ def advance(step: Step, contact: ContactPolicy) -> None:
     if devices is None:
         return
     missing = [device for device in devices if share_of(device) not in talk.shared][:SHARED_AT_ONCE]
-    wanting = [
-        device
-        for device in missing
-        if inside_olm.sending_session(step, device.curve25519) is None
-        and inside_olm.unclaimable(step, device.curve25519) is None
-    ]
-    if wanting:
-        inside_olm.claim(step, wanting)
+    if inside_olm.claim_missing(step, missing):
         return
     reachable = [device for device in missing if inside_olm.sending_session(step, device.curve25519) is not None]
     if reachable:
@@ -131,14 +123,7 @@ def _recipients(step: Step, contact: ContactPolicy, own: OwnState) -> tuple[Devi
 def _share(step: Step, contact: ContactPolicy, own: OwnState, talk: Talk, devices: list[Device]) -> None:
     group = step.records.get(_session(contact), GroupSession)
     assert group is not None
-    key = room_key_content(group, talk.room_id)
-    contents: list[tuple[Device, object]] = []
-    for device in devices:
-        session = inside_olm.sending_session(step, device.curve25519)
-        assert session is not None
-        contents.append((device, encrypted_for(session, own.device, device, ROOM_KEY, key)))
-        inside_olm.keep_session(step, device.curve25519, session, used=False)
-    sharing = inside_olm.send_to_devices(step, contents)
+    sharing = inside_olm.send_to_devices(step, own, devices, ROOM_KEY, room_key_content(group, talk.room_id))
     pending = tuple(share_of(device) for device in devices)
     step.records.put(_talk(contact), replace(talk, sharing=sharing, pending=pending))
 

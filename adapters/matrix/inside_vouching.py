@@ -8,7 +8,7 @@ from adapters.inside_api import ContactPolicy, Proof, Step
 from adapters.matrix import inside_devices, inside_identity
 from adapters.matrix.inside_peers import Pin, pin_of
 from adapters.matrix.inside_state import HOUR_MS
-from adapters.matrix.names import SIGNATURES_UPLOAD
+from adapters.matrix.names import NETWORK, SIGNATURES_UPLOAD
 from bridge.wire.link import Input
 from bridge.wire.values import Public
 from crypto.olm.canonical import canonical, decoded
@@ -70,17 +70,18 @@ def vouch(step: Step, contact: ContactPolicy) -> None:
 
 def answered(step: Step, answer: Input) -> None:
     """The outcome of a signature's upload."""
-    for contact in step.account.contacts:
-        name = f"vouching/{contact.address}"
-        vouching = step.records.get(name, Vouching) if contact.network == "matrix" else None
+    for name in list(step.records.names("vouching/")):
+        vouching = step.records.get(name, Vouching)
         if vouching is None or not vouching.request or vouching.request != answer.key:
             continue
+        contact = step.account.contact_by_address(NETWORK, name.removeprefix("vouching/"))
+        whose = contact.id if contact is not None else None
         if answer.code == "ok" and not _refused(answer):
             step.records.delete(name)
-            step.report("identity-vouched", contact.id)
+            step.report("identity-vouched", whose)
         else:
             step.records.put(name, Vouching(vouching.master))
-            step.report("vouching-failed", contact.id)
+            step.report("vouching-failed", whose)
             step.wake_at(RETRY, step.now_ms() + HOUR_MS)
 
 

@@ -11,6 +11,7 @@ from adapters.xmpp.inside_ending import abandon_all, expire
 from adapters.xmpp.inside_files import xmpp_files
 from adapters.xmpp.inside_leg import TIMER, LegStep, arm, enough
 from adapters.xmpp.inside_omemo_arrivals import key_decided, omemo_started, omemo_woken
+from adapters.xmpp.inside_omemo_choice import forms_of
 from adapters.xmpp.inside_omemo_outbox import forget_sending, speaks_omemo
 from adapters.xmpp.inside_omemo_sending import omemo_answered, omemo_due_ms, omemo_switched, tend_sent
 from adapters.xmpp.inside_omemo_status import with_devices
@@ -99,7 +100,7 @@ class XmppInside:
             if enough(step, spent):
                 break
             tend(at)
-            moved = tend_sent(at)
+            moved = tend_sent(at, forms_of(at.contact))
             keys_due, away_due = at.refresh_due_ms(), away_due_ms(at)
             if moved or at.leg.start_at_ms <= now or any(0 < due <= now for due in (at.due_ms(), keys_due, away_due)):
                 expire(at)

@@ -9,6 +9,7 @@ from adapters.xmpp.inside_ending import bounced, gone
 from adapters.xmpp.inside_leg import LegStep, enough, error_values
 from adapters.xmpp.inside_offline_sending import options_arrived, user_came
 from adapters.xmpp.inside_omemo_arrivals import omemo_arrived
+from adapters.xmpp.inside_omemo_keeping import client_came
 from adapters.xmpp.inside_omemo_receiving import received_omemo
 from adapters.xmpp.inside_queue import refused_by_peer, under_way
 from adapters.xmpp.inside_sessions import receive_stanza
@@ -63,6 +64,8 @@ def presence_arrived(step: Step, body: bytes) -> None:
         heard = Resources((*heard.available, *kept)[:MAX_RESOURCES], complete=False)
         missing = set()
     step.records.put("resources", heard)
+    if now.keys() - before.keys():
+        client_came(step)
     spent = 0
     for at in legs(step):
         gone(at, frozenset(missing))

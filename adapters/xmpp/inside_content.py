@@ -6,6 +6,7 @@ from adapters.inside_api import AnyValue, ContactPolicy, Step
 from adapters.xmpp.inside_attachments import with_file
 from adapters.xmpp.inside_copies import copy_sent
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_beside import bare_content, why_refused
 from adapters.xmpp.inside_omemo_healing import came_by_omemo, tell_by_omemo
 from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_omemo_sending import omemo_received
@@ -85,18 +86,32 @@ def taken_plain(at: LegStep, stanza: Element, peer: str) -> None:
             at.report("receipt-unauthenticated")
         else:
             received(at, content.received)
+    if (said := bare_content(at, content)) is not None:
+        _taken_bare(at, said, stanza)
+        return
     if not content.speaks:
         return
     order = at.contact.network == CONTROL  # nothing is done because of it, but it is answered
     if at.contact.require is not Assurance.NONE and not order:
         at.report("plain-refused")
         at.step.trace(at.step.position, "refused", "policy-violation")
-        at.error(peer, stanza.attribute("id"), "omemo-plain" if omemo_on(at.contact) else "policy-violation")
+        code = why_refused(content) if omemo_on(at.contact) else "policy-violation"
+        at.error(peer, stanza.attribute("id"), code, by=stanza.attribute("to"))
         return
     at.leg = replace(at.leg, plain=at.current is None and not order, last_peer=peer)
     outer = usable(stanza.attribute("id"))
     id_ = f"{_PLAIN}/{at.step.draw('message-id', 8).hex()}"
     _hand_over(at, id_, SeenMessage(outer, content.receipt_wanted, _PLAIN), content, Standing.PLAIN)
+
+
+def _taken_bare(at: LegStep, content: Content, stanza: Element) -> None:
+    """What clients with the older form of OMEMO say without encryption (decision 0187)."""
+    read_taken(at, displayed(content))
+    if content.speaks:
+        at.report("taken-in-clear")
+        id_ = f"{_PLAIN}/{at.step.draw('message-id', 8).hex()}"
+        seen = SeenMessage(usable(stanza.attribute("id")), content.receipt_wanted, _PLAIN)
+        _hand_over(at, id_, seen, content, Standing.PLAIN)
 
 
 def _hand_over(at: LegStep, id_: str, seen: SeenMessage, content: Content, standing: Standing) -> bool:

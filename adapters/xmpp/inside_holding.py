@@ -5,8 +5,11 @@ The flag of a talk follows from its session and the retained secrets: it is judg
 
 from dataclasses import replace
 
+from adapters.inside_api import Step
 from adapters.xmpp.inside_content import usable
+from adapters.xmpp.inside_demands import demands_verified
 from adapters.xmpp.inside_leg import LegStep, talk_of
+from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_queue import sealed
 from adapters.xmpp.inside_stanzas import Content, refusal_content
 from adapters.xmpp.inside_state import Talk
@@ -39,16 +42,25 @@ def judge_again(at: LegStep) -> None:
             at.leg = replace(at.leg, talks=tuple(changed if t is talk else t for t in at.leg.talks))
 
 
+def judge_all(step: Step) -> None:
+    """A device of the user's was compared: the same, for all contacts that are OMEMO devices."""
+    for contact in step.account.contacts:
+        if omemo_on(contact):
+            at = LegStep(step, contact)
+            judge_again(at)
+            at.finish()
+
+
 def is_held(at: LegStep, before: Talk | None, after: Talk | None) -> bool:
     """Whether what a stanza held counts as of a held session: by its entries before and after it was taken."""
     if before is not None and (before.active or before.closing):
         return before.held or (after is not None and after.held)
-    return at.demands_verified if after is None else after.held
+    return demands_verified(at) if after is None else after.held
 
 
 def _unlinked(at: LegStep, conversation: Conversation) -> bool:
     session = conversation.session
-    return session is not None and at.demands_verified and not at.policy.counts(session)
+    return session is not None and demands_verified(at) and not at.policy.counts(session)
 
 
 def adopted(at: LegStep, talk: Talk, session: Session) -> None:

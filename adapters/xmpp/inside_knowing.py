@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_away import tend
+from adapters.xmpp.inside_demands import demands_verified
 from adapters.xmpp.inside_identities import associated, is_vouched, known_of, weaker
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_state import mark_of
@@ -59,7 +60,7 @@ def once_held(at: LegStep, outcome: Outcome) -> bool:
     """
     if not at.policy.one_shot or outcome.identity is None:
         return True
-    if not at.demands_verified:
+    if not demands_verified(at):
         return False
     jid = at.step.account.near_address
     if is_vouched(at.policy, outcome.identity, jid, at.step.now_ms(), outcome.certificates):

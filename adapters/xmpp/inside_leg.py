@@ -19,6 +19,7 @@ from adapters.xmpp.names import (
     STATE,
     SUBSCRIBE,
     address_of,
+    bare,
 )
 from bridge.wire.values import Address, Code, Opaque, Public, Sealed
 from crypto.esession.conversation import Conversation, Kind, Outcome, Reply, refresh_due_ms, send, send_error
@@ -34,6 +35,8 @@ TIMER = "tick"
 _NO_LEG, _NO_LINE = Leg(), Line()
 REFRESH_MS = 60_000
 """Keys that are due are looked at so often, and not more often."""
+LATE_MS = 60_000
+"""A wake that is so late was refused, and with it what it was to arm: then everything is looked at, at once."""
 ANY_TERMS = Terms()
 """For stanzas of sessions that stand: there is nothing to agree on."""
 
@@ -254,10 +257,15 @@ class LegStep:
     def _ends(self, peer: str) -> dict[str, AnyValue]:
         return {"from": self.contact_jid, "to": address_of(peer)}
 
-    def error(self, to: str, stanza_id: str | None, code: str) -> None:
-        """An error stanza in the clear."""
+    def error(self, to: str, stanza_id: str | None, code: str, *, by: str | None = None) -> None:
+        """An error stanza in the clear. `by`: the address that the stanza which is refused was sent to.
+
+        Profanity shows an error in the chat's window only when it comes from the address that it wrote to.
+        """
         known = stanza_id if is_opaque(stanza_id) else None
-        self.step.carry(ERROR, error_values(self.contact_jid, to, known, code), lane=self.lane)
+        to_bare = by is not None and "/" not in by
+        sender = address_of(bare(self.contact.alias)) if to_bare else self.contact_jid
+        self.step.carry(ERROR, error_values(sender, to, known, code), lane=self.lane)
 
     def notice(self, to: str, code: str) -> None:
         """A sentence to the user, in the clear. Never content."""
@@ -321,7 +329,9 @@ def enough(step: Step, spent: int) -> bool:
 
 def arm(step: Step, due_ms: int) -> None:
     """Make sure that this half wakes by then; 0: there is nothing to wake for."""
-    timer = step.records.get("timer", Timer)
+    timer, now = step.records.get("timer", Timer), step.now_ms()
+    if timer is not None and timer.at_ms < now - LATE_MS:
+        timer, due_ms = None, now
     if due_ms and (timer is None or due_ms < timer.at_ms):
         step.records.put("timer", Timer(due_ms))
         step.wake_at(TIMER, due_ms)

@@ -1,6 +1,7 @@
 """What comes of the user's OMEMO devices: answers to questions, and what the server tells by itself. All is hostile."""
 
 from adapters.inside_api import Step
+from adapters.xmpp.inside_holding import judge_all
 from adapters.xmpp.inside_leg import LegStep, arm, enough
 from adapters.xmpp.inside_omemo_binding import trust_key
 from adapters.xmpp.inside_omemo_finding import (
@@ -10,9 +11,9 @@ from adapters.xmpp.inside_omemo_finding import (
     list_arrived,
     tend_devices,
 )
+from adapters.xmpp.inside_omemo_given_up import sessions_given_up
 from adapters.xmpp.inside_omemo_mending import to_heal
 from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, forget_own, omemo_on, store_in, tend_own
-from adapters.xmpp.inside_omemo_sending import sessions_given_up
 from adapters.xmpp.inside_starting import proceed
 from adapters.xmpp.inside_state import Line
 from adapters.xmpp.names import bare
@@ -109,5 +110,6 @@ def key_decided(at: LegStep, decision: str, fingerprint: str, by: str) -> str:
     code = trust_key(at, decision, fingerprint, by)
     at.finish()
     if code == "ok":
+        judge_all(at.step)  # sessions that nobody compared are held from now on
         _go_on(at.step)
     return code

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass, replace
 
-from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_leg import LegStep, arm
 from adapters.xmpp.inside_omemo_keeping import keep_devices, user_of
 from adapters.xmpp.inside_omemo_own import store_in, store_of
 from adapters.xmpp.inside_omemo_state import Device, devices_in
@@ -19,6 +19,7 @@ from adapters.xmpp.inside_omemo_trust import (
     met,
     standing_of,
 )
+from adapters.xmpp.inside_omemo_vouching import Change, heeded
 from crypto.message import Standing
 from crypto.omemo.conversation import forgotten, session_identity
 from crypto.omemo.device import own
@@ -104,9 +105,18 @@ _REFUSED = {"undecided": "not-verified", "distrusted": "distrusted"}
 
 def showed(at: LegStep, device: Device, identity: bytes) -> bool:
     """A device showed a key: bind it, or tell the user; whether the device may be written to by it."""
+    new = met(at, identity, devices_in(at.step.records).bound)
+    vouched = heeded(at, identity) if new else []
+    usable = _bound(at, device, identity, new=new)
+    if vouched:
+        _follow(at, vouched)
+        heed(at)
+    return usable
+
+
+def _bound(at: LegStep, device: Device, identity: bytes, *, new: bool) -> bool:
     known = devices_in(at.step.records)
     changed = bool(device.identity) and device.identity != identity
-    new = met(at, identity, known.bound)
     if not changed:
         keep_devices(at, known.with_device(replace(device, identity=identity, shown=b"")))
         if new and not is_believed(at, identity):
@@ -141,9 +151,33 @@ def trust_key(at: LegStep, decision: str, fingerprint: str, by: str) -> str:
     code, identity = decided(at, decision, fingerprint, by)
     if code != "ok":
         return code
-    for device in devices_in(at.step.records).devices:
-        if device.shown == identity and decision == "verify":
-            _rebind(at, device, identity)
-        elif device.shown == identity or (device.shown and device.identity == identity and decision == "verify"):
-            keep_devices(at, devices_in(at.step.records).with_device(replace(device, shown=b"")))
+    told = at.step.records.get("omemo-told", Told)
+    if told is not None and told.devices_ms:  # somebody has looked at the devices: the next one is news
+        at.step.records.put("omemo-told", replace(told, devices_ms=()))
+    _settled(at, identity, believed=decision == "verify")
+    heed(at)
     return code
+
+
+def heed(at: LegStep) -> None:
+    """Do as the user's verified devices say of others of theirs (decision 0179); what waited for that goes on."""
+    changes = heeded(at)
+    for change in changes:
+        _settled(at, change.identity, believed=change.state == VERIFIED)
+    _follow(at, changes)
+
+
+def _follow(at: LegStep, changes: list[Change]) -> None:
+    for code in dict.fromkeys(change.code for change in changes):
+        at.notice(at.step.account.near_address, code)
+    if changes:
+        arm(at.step, at.step.now_ms() + 1)  # other contacts may have something for these devices as well
+
+
+def _settled(at: LegStep, identity: bytes, *, believed: bool) -> None:
+    """It was decided about a key: a device that showed it has it from then on, or goes on with its old one."""
+    for device in devices_in(at.step.records).devices:
+        if device.shown == identity and believed:
+            _rebind(at, device, identity)
+        elif device.shown == identity or (device.shown and device.identity == identity and believed):
+            keep_devices(at, devices_in(at.step.records).with_device(replace(device, shown=b"")))

@@ -5,11 +5,13 @@ it, or agreed to it. Where none does, the order decides whether one is asked for
 """
 
 import re
+from dataclasses import replace
 
 from adapters.inside_api import ContactPolicy
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_copies import copy_to_devices
 from adapters.xmpp.inside_omemo_healing import heal
+from adapters.xmpp.inside_omemo_outbox import drop_out, out_at
 from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_omemo_sending import flush_omemo, settle_oldest
 from adapters.xmpp.inside_queue import flush
@@ -55,6 +57,17 @@ def goes_by_omemo(at: LegStep) -> bool:
     if waits and not _session_first(at) and flush_omemo(at, forms):
         return True
     return ESESSION not in protocols(at.contact)
+
+
+def taken_back(at: LegStep) -> None:
+    """What the user's server sent back reached nobody: it goes in the session that was made since, in its place."""
+    if at.current is None or at.line.sent_on is not None or not omemo_on(at.contact):
+        return
+    for number in range(at.line.first, at.line.next):
+        out = out_at(at, number)
+        if out is not None and out.bounced:
+            drop_out(at, number)
+            at.line = replace(at.line, sent=min(at.line.sent, number))
 
 
 def _session_first(at: LegStep) -> bool:

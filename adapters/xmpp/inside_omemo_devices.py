@@ -7,6 +7,7 @@ from adapters.xmpp.inside_omemo_finding import ask_bundle, drop_offer, give_up_a
 from adapters.xmpp.inside_omemo_keeping import lacks, user_of
 from adapters.xmpp.inside_omemo_mending import is_healing
 from adapters.xmpp.inside_omemo_own import device_id_of, omemo_on, store_of
+from adapters.xmpp.inside_omemo_patience import may_wait
 from adapters.xmpp.inside_omemo_state import AGAIN_MS, MAX_DEVICES, Device, UserDevices, devices_in
 from adapters.xmpp.inside_omemo_trust import is_believed
 from adapters.xmpp.pep.names import FORBIDDEN
@@ -38,7 +39,7 @@ def recipients(at: LegStep) -> Recipients:
     ready: list[Recipient] = []
     left_out: list[int] = []
     untrusted = False
-    for device in _active(known):
+    for device in sorted(_active(known), key=_last_asked):
         forms = [form for form in known.forms(device) if not device.lacks(form, now) or _stands(at, device, form)]
         if device.shown or (device.identity and not is_believed(at, device.identity)):
             untrusted = True
@@ -47,8 +48,10 @@ def recipients(at: LegStep) -> Recipients:
             left_out.append(device.id)
         elif (found := _recipient(at, device, forms[0])) is not None:
             ready.append(found)
-        else:
+        elif may_wait(at):
             waiting = True
+        else:  # it is asked for its keys all the same
+            left_out.append(device.id)
     if ready or waiting:
         return Recipients(tuple(ready), waiting, None, tuple(left_out))
     return Recipients(refused=_why(known, untrusted=untrusted, any_left=bool(left_out)), left_out=tuple(left_out))
@@ -57,6 +60,11 @@ def recipients(at: LegStep) -> Recipients:
 def _active(known: UserDevices) -> list[Device]:
     """Those that are in a list now; of very many, those that were met first."""
     return [device for device in known.devices if known.forms(device)][:MAX_DEVICES]
+
+
+def _last_asked(device: Device) -> int:
+    """One device is asked for its keys at a time: whoever never answered comes after the others."""
+    return max((each.until_ms for each in device.missing), default=0)
 
 
 def _why(known: UserDevices, *, untrusted: bool, any_left: bool) -> str:
@@ -72,7 +80,7 @@ def _recipient(at: LegStep, device: Device, form: Namespace) -> Recipient | None
     """The device, with what it takes to begin a session if there is none; None: that is being asked for."""
     peer = Peer(form, user_of(at), device.id)
     store = store_of(at)
-    if is_healing(at, peer) and not device.lacks(form, at.step.now_ms()):
+    if may_wait(at) and is_healing(at, peer) and not device.lacks(form, at.step.now_ms()):
         ask_bundle(at, peer)
         return None
     if _stands(at, device, form):

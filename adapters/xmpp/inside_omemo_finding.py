@@ -12,6 +12,7 @@ from adapters.xmpp.inside_leg import LegStep, arm
 from adapters.xmpp.inside_omemo_binding import showed
 from adapters.xmpp.inside_omemo_keeping import keep_devices, lacks, question_for, user_of
 from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, omemo_on
+from adapters.xmpp.inside_omemo_patience import may_wait, waited
 from adapters.xmpp.inside_omemo_state import (
     AGAIN_MS,
     ANSWER_MS,
@@ -145,6 +146,7 @@ def give_up_asking(at: LegStep) -> None:
     asked = at.step.records.get(_asked(at), Asked)
     if asked is not None and at.step.now_ms() >= asked.at_ms + ANSWER_MS:
         at.step.records.delete(_asked(at))
+        waited(at, asked.at_ms)
         lacks(at, asked.device_id, asked.namespace, SOON_MS)
 
 
@@ -155,6 +157,7 @@ def bundle_arrived(at: LegStep, found: Items) -> bool:
         at.report("omemo-unasked")
         return False
     at.step.records.delete(_asked(at))
+    waited(at, asked.at_ms)
     device = devices_in(at.step.records).find(asked.device_id)
     if device is None:
         return True
@@ -206,7 +209,7 @@ def forget_devices(at_step: Step, contact: str) -> None:
     """A contact that is not mapped any more."""
     for name in list(at_step.records.names(f"omemo-bundle/{contact}/")):
         at_step.records.delete(name)
-    for kind in ("asked", "heal"):
+    for kind in ("asked", "heal", "patience"):
         at_step.records.delete(f"omemo-{kind}/{contact}")
 
 
@@ -223,7 +226,7 @@ def devices_due_ms(at: LegStep) -> int:
     now = at.step.now_ms()
     asked = at.step.records.get(_asked(at), Asked)
     times = [each.asked_ms + ANSWER_MS for each in devices_in(at.step.records).listings if each.asked_ms]
-    times += [asked.at_ms + ANSWER_MS] if asked is not None else []
+    times += [asked.at_ms + ANSWER_MS] if asked is not None and may_wait(at) else []
     return min((t for t in times if t > now), default=0)
 
 

@@ -4,9 +4,11 @@ from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_binding import pinned
 from adapters.xmpp.inside_omemo_devices import recipients
+from adapters.xmpp.inside_omemo_given_up import spared
 from adapters.xmpp.inside_omemo_mending import healing_bundle, to_heal
 from adapters.xmpp.inside_omemo_own import omemo_on, store_of
 from adapters.xmpp.inside_omemo_sending import sealed_for
+from adapters.xmpp.inside_omemo_where import device_at
 from adapters.xmpp.inside_stanzas import is_opaque, receipt_content, text_content
 from adapters.xmpp.inside_state import SeenMessage
 from adapters.xmpp.names import OMEMO_ASIDE, RECEIPT, Resources, address_of, bare
@@ -63,7 +65,7 @@ def aside(at: LegStep, content: bytes, form: str | None = None, *, stanza_id: st
     values: dict[str, AnyValue] = {
         "from": at.contact_jid,
         "to": address_of(bare(at.step.account.near_address)),
-        "id": Opaque(v=stanza_id or f"s-{at.step.draw('stanza-id', 8).hex()}"),
+        "id": Opaque(v=stanza_id or f"o-{at.step.draw('stanza-id', 8).hex()}"),
         "content": Sealed(v=content),
     }
     if form is not None:
@@ -78,12 +80,15 @@ def tell_by_omemo(at: LegStep, message: SeenMessage, code: str | None) -> None:
     if code is not None:
         _refuse(at, message, code)
     elif message.peer_id is not None:
-        _receipt(at, message.peer_id, sealed=message.mac.startswith(_MARK[Namespace.OMEMO_2]))
+        _receipt(at, message, message.peer_id)
 
 
-def _receipt(at: LegStep, message_id: str, *, sealed: bool) -> None:
-    """In omemo:2 it is content like any other. The older form has no place for it but beside the ciphertext."""
-    if sealed and _say(at, message_id):
+def _receipt(at: LegStep, message: SeenMessage, message_id: str) -> None:
+    """In omemo:2 it is content like any other. The older form has no place for it but beside the ciphertext, and
+    neither has a device that cannot be written to just now: better told so than not at all.
+    """
+    sealed = message.mac.startswith(_MARK[Namespace.OMEMO_2])
+    if sealed and _say(at, message_id, device_at(at, message.by)):
         return
     if not is_opaque(message_id):
         at.report("receipt-omitted")
@@ -97,10 +102,12 @@ def _receipt(at: LegStep, message_id: str, *, sealed: bool) -> None:
     at.step.carry(RECEIPT, values, lane=at.lane)
 
 
-def _say(at: LegStep, message_id: str) -> bool:
-    found = recipients(at)
-    ready = tuple(each for each in found.ready if each.peer.namespace is Namespace.OMEMO_2)
-    made = sealed_for(at, ready, {Namespace.OMEMO_2: receipt_content(message_id)}) if ready else None
+def _say(at: LegStep, message_id: str, writer: int | None) -> bool:
+    """The receipt as an envelope; False: it would not reach the device that waits for it."""
+    found = spared(at, recipients(at).ready)
+    ready = tuple(each for each in found if each.peer.namespace is Namespace.OMEMO_2)
+    reached = any(each.peer.device_id == writer for each in ready)
+    made = sealed_for(at, ready, {Namespace.OMEMO_2: receipt_content(message_id)}) if reached else None
     if made is not None:
         aside(at, made[0])
     return made is not None
@@ -111,7 +118,8 @@ def _refuse(at: LegStep, message: SeenMessage, code: str) -> None:
     resources = at.step.records.get("resources", Resources)
     there = resources is None or any(jid == message.once for jid, _ in resources.available)
     if there or not resources or not resources.complete or not _write(at, explanation(code).sentence):
-        at.error(message.once or at.step.account.near_address, message.peer_id, code)
+        to = message.once or at.step.account.near_address
+        at.error(to, message.peer_id, code, by=bare(at.contact.alias))  # OMEMO clients write to that one
 
 
 def _write(at: LegStep, sentence: str) -> bool:
@@ -121,7 +129,7 @@ def _write(at: LegStep, sentence: str) -> bool:
         Namespace.AXOLOTL: sentence.encode(),
         Namespace.OMEMO_2: text_content(sentence, stanza_id, receipt=False),
     }
-    ready = recipients(at).ready
+    ready = spared(at, recipients(at).ready)
     made = sealed_for(at, ready, content) if ready else None
     if made is not None:
         aside(at, *made)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adapters.inside_api import AnyValue
+from adapters.inside_api import AnyValue, Step
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_own import store_in
 from adapters.xmpp.inside_omemo_state import Missing, UserDevices, devices_in
@@ -35,6 +35,13 @@ def keep_devices(at: LegStep, known: UserDevices) -> None:
     at.step.records.put("omemo-devices", known)
     for id_ in {device.id for device in before.devices} - {device.id for device in known.devices}:
         _forget(at, id_)
+
+
+def client_came(step: Step) -> None:
+    """One more of the user's clients is there. Servers do not always tell of what it publishes."""
+    known = devices_in(step.records)
+    if known.met(step.now_ms()) != known:
+        step.records.put("omemo-devices", known.met(step.now_ms()))
 
 
 def _forget(at: LegStep, device_id: int) -> None:

@@ -14,7 +14,7 @@ from crypto.records import Records
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """One stanza. It is only ever repeated octet by octet: a device that has it drops the second one."""
+    """One stanza. What may have reached a client is repeated octet by octet: a device that has it drops the second."""
 
     content: bytes = field(repr=False)
     form: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from adapters.inside_api import AnyValue, ContactPolicy, Step
 from adapters.xmpp.inside_leg import LegStep, arm
+from adapters.xmpp.inside_omemo_room import Roomed, forget_room
 from adapters.xmpp.names import address_of
 from adapters.xmpp.pep.names import (
     AXOLOTL_BUNDLE,
@@ -23,7 +24,6 @@ from crypto.omemo.device import created, drawn_device_id, maintained, own, publi
 from crypto.omemo.elements import device_list_element
 from crypto.omemo.model import DeviceList, ListedDevice
 from crypto.omemo.names import DEVICES_ITEM, SIGNED_PREKEY_MS, Namespace, bundle_item
-from crypto.omemo.store import Within
 from crypto.records import Records
 from crypto.xml import Element, serialize
 
@@ -47,14 +47,14 @@ def omemo_on(contact: ContactPolicy) -> bool:
     return contact.options.get("omemo") == "on"
 
 
-def store_of(at: LegStep) -> Within:
+def store_of(at: LegStep) -> Roomed:
     """Where the engine keeps what is the contact's."""
-    return store_in(at.step.records, at.contact.id)
+    return Roomed(at.step.records, at.contact.id, at.report)
 
 
-def store_in(records: Records, contact: str) -> Within:
+def store_in(records: Records, contact: str) -> Roomed:
     """The same, of a contact by its id."""
-    return Within(records, f"omemo/{contact}/")
+    return Roomed(records, contact)
 
 
 def device_id_of(at: LegStep) -> int | None:
@@ -115,6 +115,7 @@ def forget_own(step: Step, contact: str) -> None:
     for name in list(step.records.names(f"omemo/{contact}/")):
         step.records.delete(name)
     step.records.delete(f"omemo-own/{contact}")
+    forget_room(step.records, contact)
 
 
 # ---------------------------------------------------------------- what is published

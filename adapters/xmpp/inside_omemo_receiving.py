@@ -1,7 +1,8 @@
 """Messages of the user's that come by OMEMO: opened, judged, and taken like any other content (decision 0174).
 
 In omemo:2 what is inside the envelope counts. In the older form only the body is encrypted: of what stands beside it a
-request for a receipt and receipts are heeded, as nobody gains by forging those; nothing that changes what is said.
+request for a receipt and receipts are heeded, as nobody gains by forging those; nothing that changes what is said,
+unless the operator wants it (`inside_omemo_beside`).
 """
 
 from dataclasses import dataclass, replace
@@ -9,19 +10,21 @@ from hashlib import blake2b
 
 from adapters.xmpp.inside_content import Came, taken, tell
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_omemo_binding import heard, pinned
-from adapters.xmpp.inside_omemo_copies import wrote_from
+from adapters.xmpp.inside_omemo_beside import heeded
+from adapters.xmpp.inside_omemo_binding import heard, heed, pinned
 from adapters.xmpp.inside_omemo_healing import answer_device, mark_of_form
 from adapters.xmpp.inside_omemo_mending import failed
 from adapters.xmpp.inside_omemo_outbox import keep_sending, sending_of
 from adapters.xmpp.inside_omemo_own import device_id_of, keys_used, omemo_on, store_of
 from adapters.xmpp.inside_omemo_sending import omemo_bounced, omemo_received
+from adapters.xmpp.inside_omemo_vouching import told_of_keys
+from adapters.xmpp.inside_omemo_where import wrote_from
 from adapters.xmpp.inside_seen import find_by_mac
 from adapters.xmpp.inside_stanzas import Content, read_content
 from adapters.xmpp.names import bare
 from crypto.omemo.conversation import decrypted, reduced
 from crypto.omemo.elements import is_encrypted, read_message
-from crypto.omemo.envelope import opened_envelope
+from crypto.omemo.envelope import Envelope, opened_envelope
 from crypto.omemo.faults import Malformed, NotForUs, OmemoError, Replayed, WrongIdentity
 from crypto.omemo.model import Message, Opened
 from crypto.omemo.names import Namespace
@@ -92,12 +95,16 @@ def _opened(at: LegStep, opened: Opened, message: Message, stanza: Element, peer
     judged = heard(at, device_id, opened.identity_key, namespace)
     if opened.keys_used:
         keys_used(at)
+    envelope = _envelope(at, opened.plaintext) if namespace is Namespace.OMEMO_2 else None
+    of_keys = envelope is not None and told_of_keys(at, envelope, opened.identity_key, device_id)
     if judged.refused is not None:
         at.report("omemo-refused")
         reduced(store_of(at), opened.peer)  # anybody can make up such devices
-        if opened.plaintext is not None:
+        if opened.plaintext is not None and not (of_keys and envelope and not read_content(envelope.content).speaks):
             _turn_away(at, stanza, peer, judged.refused)
         return
+    if of_keys:
+        heed(at)
     if opened.answer_due:
         answer_device(at, opened.peer)
     if opened.plaintext is None:
@@ -106,7 +113,7 @@ def _opened(at: LegStep, opened: Opened, message: Message, stanza: Element, peer
     at.report("omemo-opened")
     wrote_from(at, device_id, peer)
     at.leg = replace(at.leg, plain=False, last_peer=peer)
-    content = _content(at, opened.plaintext, namespace, stanza)
+    content = _content(at, opened.plaintext, envelope, namespace, stanza)
     if content is None:
         _turn_away(at, stanza, peer, "unreadable")
         return
@@ -118,21 +125,31 @@ def _opened(at: LegStep, opened: Opened, message: Message, stanza: Element, peer
     taken(at, replace(content, received=left), stanza, came.id, peer, came=came)
 
 
-def _content(at: LegStep, plaintext: bytes, namespace: Namespace, stanza: Element) -> Content | None:
+def _envelope(at: LegStep, plaintext: bytes | None) -> Envelope | None:
+    """What was encrypted in omemo:2; None: nothing, or nothing that is from the user and for this contact."""
+    ends = {"sender": bare(at.step.account.near_address), "recipient": bare(at.contact.alias)}
+    try:
+        return None if plaintext is None else opened_envelope(plaintext, **ends)
+    except OmemoError:
+        return None
+
+
+def _content(
+    at: LegStep, plaintext: bytes, envelope: Envelope | None, namespace: Namespace, stanza: Element
+) -> Content | None:
     """What the message says; None: it cannot be read."""
     beside = read_content(stanza.elements)
     inside: Content | None = None
     if namespace is Namespace.AXOLOTL:
         try:
-            inside = Content(plaintext.decode(), None, False, ())
+            text = plaintext.decode()
         except UnicodeDecodeError:
             return None
+        inside = Content(text, None, False, (), extras=heeded(at, text, beside.extras))
+    elif envelope is None:
+        return None
     else:
-        try:
-            ends = {"sender": bare(at.step.account.near_address), "recipient": bare(at.contact.alias)}
-            inside = read_content(opened_envelope(plaintext, **ends).content)
-        except OmemoError:
-            return None
+        inside = read_content(envelope.content)
     wanted = inside.receipt_wanted or beside.receipt_wanted
     return replace(inside, receipt_wanted=wanted)
 
@@ -162,7 +179,7 @@ _CODES: dict[type[OmemoError], str] = {NotForUs: "omemo-not-for-us", WrongIdenti
 
 def _turn_away(at: LegStep, stanza: Element, peer: str, code: str) -> None:
     at.step.trace(at.step.position, "refused", code)
-    at.error(peer, stanza.attribute("id"), code)
+    at.error(peer, stanza.attribute("id"), code, by=stanza.attribute("to"))
 
 
 def _mac(message: Message) -> str:

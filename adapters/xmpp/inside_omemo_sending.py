@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from adapters.inside_api import AnyValue, Step
 from adapters.xmpp.inside_leg import LegStep, arm
+from adapters.xmpp.inside_omemo_beside import beside_values, older_text
 from adapters.xmpp.inside_omemo_binding import told_again, told_once
 from adapters.xmpp.inside_omemo_devices import Recipients, recipients, unusable
+from adapters.xmpp.inside_omemo_given_up import HASTE_MS, closed_by, due_ms, is_given_up
 from adapters.xmpp.inside_omemo_outbox import Out, Sending, forget_sending, keep_out, keep_sending, out_at, sending_of
 from adapters.xmpp.inside_omemo_own import omemo_on, store_of
 from adapters.xmpp.inside_queue import acknowledged, content_of, entry_at, give_up
@@ -28,8 +30,6 @@ AT_ONCE = 16
 """Messages that are sent in one step: each costs a key for every device."""
 GRACE_MS = 60 * SECOND_MS
 """How long after the server took a message it may still come back, or a receipt be missed; doubles."""
-HASTE_MS = 15 * SECOND_MS
-"""The same for what went out in sessions that were given up: new messages wait for it."""
 MAX_TRIES = 3
 """How often a message goes out to a client that gives receipts, when none comes."""
 MAX_GRACE = 256
@@ -91,7 +91,7 @@ def flush_omemo(at: LegStep, forms: frozenset[Namespace]) -> bool:
     if not ready:
         told_once(at, found.refused or "omemo-no-devices")
         return False
-    if any(each.bundle is not None for each in ready) and _unread(at, sending.given_up):
+    if closed_by(at, ready):
         return True
     told_again(at)
     if not sending.used:
@@ -100,27 +100,8 @@ def flush_omemo(at: LegStep, forms: frozenset[Namespace]) -> bool:
     return True
 
 
-def _unread(at: LegStep, before: int) -> bool:
-    """Whether messages before that place may be unread still: a new session would close them to most clients."""
-    places = range(at.line.first, min(before, at.line.next))
-    return any(out_at(at, number) is not None for number in places)
-
-
-def sessions_given_up(at: LegStep) -> None:
-    """After a restart new sessions are begun. Clients that keep one session only could not read by then what they have
-    not read so far: it goes out again now, and new sessions wait until it is settled.
-    """
-    sent = {number: out for number in range(at.line.first, at.line.next) if (out := out_at(at, number)) is not None}
-    keep_sending(at, replace(sending_of(at.step.records, at.contact.id), given_up=max(sent, default=-1) + 1))
-    for number, out in sent.items():
-        if out.due_ms and not out.bounced:
-            _due(at, number, replace(out, due_ms=at.step.now_ms()))
-
-
 def _grace_ms(at: LegStep, number: int, out: Out) -> int:
-    if number < sending_of(at.step.records, at.contact.id).given_up:
-        return HASTE_MS
-    return GRACE_MS << (out.tries - 1)
+    return HASTE_MS if is_given_up(at, number) else GRACE_MS << (out.tries - 1)
 
 
 def _allowed(found: Recipients, forms: frozenset[Namespace]) -> tuple[Recipient, ...]:
@@ -152,9 +133,9 @@ def _goes_out(at: LegStep, number: int, entry: Queued, out: Out) -> None:
 
 
 def content_in(at: LegStep, entry: Queued, *, receipt: bool = True) -> Mapping[Namespace, bytes]:
-    """The older form encrypts the body and nothing else: there everything is said in words (decision 0173)."""
+    """The older form encrypts the body and nothing else: there everything is said in words (decisions 0173, 0187)."""
     return {
-        Namespace.AXOLOTL: entry.said.encode(),
+        Namespace.AXOLOTL: older_text(at, entry).encode(),
         Namespace.OMEMO_2: content_of(at, entry, letter=True, receipt=receipt),
     }
 
@@ -170,6 +151,8 @@ def _carry(at: LegStep, entry: Queued, out: Out) -> None:
     }
     if out.heard:
         values["again"] = Code(v="yes")
+    if out.form != "omemo-2":
+        values |= beside_values(at, entry)
     key = f"omemo/{at.contact.id}/{entry.stanza_id}/{out.tries}"
     at.step.carry(OMEMO, values, lane=at.lane, key=key, trace=entry.position or None)
 
@@ -233,11 +216,16 @@ def omemo_bounced(at: LegStep, stanza: Element, peer: str) -> bool:
         return True
     now = at.step.now_ms()
     due = now + min(PAUSE_MOST_MS, PAUSE_MS << min(out.bounces, 16))
-    _due(at, number, replace(out, due_ms=due, bounces=out.bounces + 1, bounced=True))
-    sending = sending_of(at.step.records, at.contact.id)
-    keep_sending(at, replace(sending, hold_ms=max(due, sending.hold_ms)))
-    arm(at.step, due)
+    _put_off(at, number, replace(out, due_ms=due, bounces=out.bounces + 1, bounced=True))
     return True
+
+
+def _put_off(at: LegStep, number: int, out: Out) -> None:
+    """It goes again at its time; newer ones wait, so that the order stays."""
+    _due(at, number, out)
+    sending = sending_of(at.step.records, at.contact.id)
+    keep_sending(at, replace(sending, hold_ms=max(out.due_ms, sending.hold_ms)))
+    arm(at.step, out.due_ms)
 
 
 def omemo_switched(at: LegStep) -> None:
@@ -256,8 +244,8 @@ def omemo_due_ms(at: LegStep) -> int:
     return min((t for t in (sending.look_ms, held) if t), default=0)
 
 
-def tend_sent(at: LegStep) -> bool:
-    """Do what the time calls for: repeat what came back or was not acknowledged, or count it as delivered.
+def tend_sent(at: LegStep, forms: frozenset[Namespace]) -> bool:
+    """Do what the time calls for: repeat what was not acknowledged, or count it as delivered; seal what came back anew.
 
     Whether more may be sent now.
     """
@@ -273,26 +261,46 @@ def tend_sent(at: LegStep) -> bool:
         if at.spent >= SENT_AT_ONCE:  # the others are due still, and come in the next step
             break
         out, entry = out_at(at, number), entry_at(at, number)
-        if out is not None and entry is not None and 0 < out.due_ms <= now:
-            _overdue(at, number, entry, out)
-    pending = (out_at(at, number) for number in range(at.line.first, at.line.next))
-    look = min((out.due_ms for out in pending if out is not None and out.due_ms), default=0)
+        if out is not None and entry is not None and 0 < due_ms(at, number, out) <= now:
+            _overdue(at, number, entry, out, forms)
+    pending = ((number, out_at(at, number)) for number in range(at.line.first, at.line.next))
+    look = min((due_ms(at, number, out) for number, out in pending if out is not None and out.due_ms), default=0)
     keep_sending(at, replace(sending_of(at.step.records, at.contact.id), look_ms=look))
     arm(at.step, look)
     return True
 
 
-def _overdue(at: LegStep, number: int, entry: Queued, out: Out) -> None:
+def _overdue(at: LegStep, number: int, entry: Queued, out: Out, forms: frozenset[Namespace]) -> None:
     if out.bounced and out.bounces >= MAX_BOUNCES:
         give_up(at, number, "undeliverable")
-    elif out.bounced or (_acknowledges(at) and out.tries < MAX_TRIES):
-        again = replace(out, tries=out.tries + 1, due_ms=0, bounced=False, heard=out.heard or not out.bounced)
-        keep_out(at, number, again)
-        at.report("omemo-sent-again")
-        _carry(at, entry, again)
+    elif out.bounced:
+        _anew(at, number, entry, out, forms)
+    elif _acknowledges(at) and out.tries < MAX_TRIES:
+        _again(at, number, entry, replace(out, heard=True))
     else:
         at.report("delivered-without-receipt")
         acknowledged(at, entry.stanza_id)
+
+
+def _again(at: LegStep, number: int, entry: Queued, out: Out) -> None:
+    again = replace(out, tries=out.tries + 1, due_ms=0, bounced=False)
+    keep_out(at, number, again)
+    at.report("omemo-sent-again")
+    _carry(at, entry, again)
+
+
+def _anew(at: LegStep, number: int, entry: Queued, out: Out, forms: frozenset[Namespace]) -> None:
+    """It reached nobody. Since then a device may have been removed or distrusted, a session given up."""
+    found = recipients(at)
+    ready = _allowed(found, forms)
+    waits = found.waiting or not ready or closed_by(at, ready)
+    made = None if waits else sealed_for(at, ready, content_in(at, entry))
+    if made is None:
+        _put_off(at, number, replace(out, due_ms=at.step.now_ms() + PAUSE_MS))
+    elif len(made[0]) > MAX_CONTENT:
+        give_up(at, number, "too-large")
+    else:
+        _again(at, number, entry, replace(out, content=made[0], form=made[1]))
 
 
 def _acknowledges(at: LegStep) -> bool:

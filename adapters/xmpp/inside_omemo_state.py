@@ -145,6 +145,13 @@ class UserDevices:
 
         return replace(self, listings=tuple(older(each) for each in self.listings))
 
+    def met(self, now_ms: int) -> "UserDevices":
+        """The same, to be asked for again soon: a client came, which may publish keys in a moment."""
+        soon = now_ms + SOON_MS
+        return replace(
+            self, listings=tuple(replace(e, fresh_until_ms=min(e.fresh_until_ms, soon)) for e in self.listings)
+        )
+
     @property
     def bound(self) -> tuple[bytes, ...]:
         """The keys that devices have."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from adapters.inside_api import AccountPolicy, ContactDevice, ContactPolicy, LegStatus, UserDevice
 from adapters.xmpp.inside_omemo_own import omemo_on, store_in
 from adapters.xmpp.inside_omemo_state import Device, UserDevices, devices_in
-from adapters.xmpp.inside_omemo_trust import BLIND, UNDECIDED, Keys, keys_in, only_verified
+from adapters.xmpp.inside_omemo_trust import BLIND, UNDECIDED, Keys, keys_in, strict
 from crypto.omemo.device import own
 from crypto.records import Records
 
@@ -26,14 +26,15 @@ def with_devices(legs: Sequence[LegStatus], records: Records, account: AccountPo
 
 
 def _devices(records: Records, contact: ContactPolicy) -> tuple[UserDevice, ...]:
-    known, keys = devices_in(records), keys_in(records)
-    return tuple(_device(each, known, keys, contact) for each in known.devices)
+    known, keys, blind = devices_in(records), keys_in(records), not strict(records, contact)
+    return tuple(_device(each, known, keys, blind=blind) for each in known.devices)
 
 
-def _device(device: Device, known: UserDevices, keys: Keys, contact: ContactPolicy) -> UserDevice:
+def _device(device: Device, known: UserDevices, keys: Keys, *, blind: bool) -> UserDevice:
     key = device.shown or device.identity
     found = keys.find(key)
     state = "unknown" if not key else "changed" if device.shown else found.state if found is not None else UNDECIDED
-    if state == BLIND and only_verified(contact):
+    if state == BLIND and not blind:
         state = UNDECIDED
-    return UserDevice(device.id, state, key.hex(), bool(known.forms(device)))
+    by, voucher = (found.by, found.voucher) if found is not None and found.state == state else ("nobody", 0)
+    return UserDevice(device.id, state, key.hex(), bool(known.forms(device)), by, voucher)

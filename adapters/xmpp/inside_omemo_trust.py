@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 
 from adapters.inside_api import ContactPolicy
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_own import store_in
 from adapters.xmpp.inside_policy import policy_of
+from crypto.esession.retained import Retained
+from crypto.omemo.device import own
 from crypto.omemo.fingerprints import read_fingerprint
 from crypto.records import Records
 
@@ -19,6 +22,8 @@ MAX_KEYS = 128
 BLIND, UNDECIDED, VERIFIED, DISTRUSTED = "blind", "undecided", "verified", "distrusted"
 DEVICE_NEW, DEVICE_CHANGED = "omemo-device-new", "omemo-device-changed"
 """Codes of what the user is told."""
+PEOPLE, BY_DEVICE = ("operator", "user"), "device"
+"""`Known.by` of decisions that people made here, and of those that were taken over from a device of the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Known:
     state: str
     since_ms: int
     by: str = "nobody"
+    voucher: int = 0
+    """The device of the user's on whose word it was decided, if `by` is `device`."""
+    said_ms: int = 0
+    """When the latest word of a device about it was said that changed anything, by that device's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,11 @@ class Keys:
     def closed(self) -> bool:
         """Whether one was verified: no other is trusted blindly from then on, also if that one is distrusted later."""
         return self.ever_verified or any(key.state == VERIFIED for key in self.known)
+
+    def with_changed(self, key: Known) -> "Keys":
+        """With another state of a key that is known."""
+        known = tuple(key if each.identity == key.identity else each for each in self.known)
+        return Keys(known, self.closed or key.state == VERIFIED)
 
     def with_key(self, key: Known, bound: Iterable[bytes]) -> "Keys":
         """With this one. Beyond a limit those go first about which nobody decided, and that no device has (`bound`).
@@ -68,20 +82,26 @@ def keys_in(records: Records) -> Keys:
 def only_verified(contact: ContactPolicy) -> bool:
     """Whether the policy trusts no key blindly. What it does not name rightly is taken for the strictest."""
     blind = contact.options.get("omemo-trust", "blind-until-verified") == "blind-until-verified"
-    # Who wants sessions compared does not want unverified devices in their place.
-    return not blind or policy_of(contact).require_verified or policy_of(contact).closed
+    # Who says whom sessions may be with does not want devices of anybody in their place.
+    return not blind or policy_of(contact).names_peers or policy_of(contact).closed
+
+
+def strict(records: Records, contact: ContactPolicy) -> bool:
+    """Whether no key is trusted blindly: as the policy says, or because a session with the contact was compared."""
+    retained = records.get(f"retained/{contact.id}", Retained)
+    return only_verified(contact) or (retained is not None and retained.demands_verified)
 
 
 def is_closed(at: LegStep) -> bool:
     """Whether no new key is trusted blindly (any more)."""
-    return only_verified(at.contact) or keys_in(at.step.records).closed
+    return strict(at.step.records, at.contact) or keys_in(at.step.records).closed
 
 
 def standing_of(at: LegStep, identity: bytes) -> str:
     """How a key stands for this contact."""
     known = keys_in(at.step.records).find(identity)
     state = UNDECIDED if known is None else known.state
-    return UNDECIDED if state == BLIND and only_verified(at.contact) else state
+    return UNDECIDED if state == BLIND and strict(at.step.records, at.contact) else state
 
 
 def is_believed(at: LegStep, identity: bytes) -> bool:
@@ -94,10 +114,18 @@ def met(at: LegStep, identity: bytes, bound: Iterable[bytes] = ()) -> bool:
     keys = keys_in(at.step.records)
     if keys.find(identity) is not None:
         return False
-    state = UNDECIDED if keys.closed else BLIND
+    state = DISTRUSTED if _is_contacts(at, identity) else UNDECIDED if keys.closed else BLIND
     at.step.records.put("omemo-keys", keys.with_key(Known(identity, state, at.step.now_ms()), bound))
     at.report(f"omemo-key-{state}")
     return True
+
+
+def _is_contacts(at: LegStep, identity: bytes) -> bool:
+    """A server can list a contact's public keys as a device of the user's. What that contact's end would open then, it
+    would pass on to the contact, as written by the user.
+    """
+    devices = (own(store_in(at.step.records, contact.id)) for contact in at.step.account.contacts)
+    return any(device is not None and device.identity_key == identity for device in devices)
 
 
 def decided(at: LegStep, decision: str, text: str, by: str) -> tuple[str, bytes]:
@@ -111,8 +139,7 @@ def decided(at: LegStep, decision: str, text: str, by: str) -> tuple[str, bytes]
     known = keys.find(identity)
     if known is None:
         return "unknown-key", b""
-    after = replace(known, state=states[decision], since_ms=at.step.now_ms(), by=by)
-    changed = tuple(after if k.identity == identity else k for k in keys.known)
-    at.step.records.put("omemo-keys", Keys(changed, keys.closed or after.state == VERIFIED))
+    after = replace(known, state=states[decision], since_ms=at.step.now_ms(), by=by, voucher=0)
+    at.step.records.put("omemo-keys", keys.with_changed(after))
     at.report(f"omemo-key-{after.state}")
     return "ok", identity

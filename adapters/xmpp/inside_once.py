@@ -7,6 +7,7 @@ session. Where the operator says `send`, messages for the user go so too, one af
 from dataclasses import replace
 
 from adapters.inside_api import AnyValue
+from adapters.xmpp.inside_demands import demands_verified
 from adapters.xmpp.inside_identities import is_vouched, known_keys, known_of
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_queue import content_of, queued_at, sent_alone
@@ -104,7 +105,7 @@ def judge_alone(at: LegStep) -> Judge:
             return
         known = known_keys(at.step.records, jid)
         validated = assess(known_of(at.step.records), jid, public).validated
-        if (known and public not in known) or (at.demands_verified and not validated):
+        if (known and public not in known) or (demands_verified(at) and not validated):
             raise KeyRefused("identity")
 
     return judge

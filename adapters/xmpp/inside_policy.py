@@ -81,6 +81,11 @@ class SessionPolicy:
         some = self.vouchers.fingerprints or self.vouchers.authorities or self.vouchers.openpgp
         return bool(some) and "none" not in self.public_keys
 
+    @property
+    def names_peers(self) -> bool:
+        """Whether sessions are with somebody whom the operator or a comparison named, and with nobody else."""
+        return self.require_verified or self.vouched_only or self.password is not None
+
     def counts(self, session: Session) -> bool:
         """Whether the session counts as verified."""
         return session.verified and not (session.weak_string and self.weak_string == "refuse")

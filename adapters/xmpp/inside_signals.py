@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from adapters.xmpp.inside_leg import LegStep
+from adapters.xmpp.inside_omemo_signals import read_by_omemo
 from adapters.xmpp.inside_profile import show_profile
 from adapters.xmpp.inside_references import number_of, stanza_of_user, to_far
 from adapters.xmpp.inside_stanzas import NS_MARKERS, Content
@@ -58,6 +59,7 @@ def _read_to_client(at: LegStep, up_to: str) -> None:
     for talk in _talks(at):
         if talk.letter:
             _told(at, talk, content, kind="message")
+    read_by_omemo(at, content)
 
 
 def greet(at: LegStep, talk: Talk) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from adapters.xmpp.inside_away import send_away
 from adapters.xmpp.inside_holding import judged, tell_held
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_omemo_choice import goes_by_omemo
+from adapters.xmpp.inside_omemo_choice import goes_by_omemo, taken_back
 from adapters.xmpp.inside_omemo_own import omemo_on
 from adapters.xmpp.inside_once import send_alone, sends_alone
 from adapters.xmpp.inside_queue import flush
@@ -29,6 +29,7 @@ from crypto.esession.profiles import Profile
 
 def proceed(at: LegStep) -> None:
     """Send what may be sent; start a session when one is needed."""
+    taken_back(at)
     flush(at)
     if goes_by_omemo(at):
         return

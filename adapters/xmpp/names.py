@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from bridge.wire.files import FILE_QUIET, FILE_REQUESTS
-from bridge.wire.values import Address, Code, Opaque, Public, RequestShape, Sealed
+from bridge.wire.values import Address, Code, Number, Opaque, Public, RequestShape, Sealed
 
 NETWORK = "xmpp"
 
@@ -94,12 +94,17 @@ OMEMO = "omemo"
 """A message in `<encrypted/>` (XEP-0384), to the user's bare JID; `form` is `axolotl`, `omemo-2` or `both`.
 
 `again`: `yes`, where clients may have it already. Some show the text for clients without OMEMO when they drop a double.
+The others stand in clear beside the older form where the operator says so: the ids of messages that this one replaces,
+takes back or answers, by whom the last is and how many characters quote it, and that a marker is asked for.
 """
 
 OMEMO_ASIDE = "omemo-aside"
 """The same, for what nothing waits for. Without `form` there is nothing in it to read: receipts, empty messages."""
 
 _ENDS = {"from": Address, "to": Address}
+_BESIDE: Mapping[str, type[Opaque] | type[Address] | type[Number] | type[Code]] = MappingProxyType(
+    {"replaces": Opaque, "retracts": Opaque, "answers": Opaque, "author": Address, "quoted": Number, "markable": Code}
+)
 
 REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
     {
@@ -113,8 +118,8 @@ REQUESTS: Mapping[str, RequestShape] = MappingProxyType(
         PLAIN: RequestShape({**_ENDS, "id": Opaque, "body": Public}, {"thread": Opaque}),
         RECEIPT: RequestShape({**_ENDS, "id": Opaque, "received": Opaque}, {"thread": Opaque}),
         SUBSCRIBE: RequestShape(_ENDS),
-        OMEMO: RequestShape({**_ENDS, "id": Opaque, "form": Code, "content": Sealed}, {"again": Code}),
-        OMEMO_ASIDE: RequestShape({**_ENDS, "id": Opaque, "content": Sealed}, {"form": Code}),
+        OMEMO: RequestShape({**_ENDS, "id": Opaque, "form": Code, "content": Sealed}, {"again": Code, **_BESIDE}),
+        OMEMO_ASIDE: RequestShape({**_ENDS, "id": Opaque, "content": Sealed}, {"form": Code, "again": Code}),
         # files: `url` is an http(s) URL; an upload is answered with `{"url"}`
         **FILE_REQUESTS,
     }

@@ -4,7 +4,7 @@ import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 
-from adapters.outside_api import AccountRoutes, Edge, Outcome
+from adapters.outside_api import AccountRoutes, Edge, Outcome, Repeated
 from adapters.xmpp.names import (
     NETWORK,
     NS_STANZA_ENCRYPTION,
@@ -69,6 +69,8 @@ class XmppOutside:
         self._options = {"jid": jid, "host": host, "secret": secret}
         self._port = port
         self._link: Link | None = None
+        self._unconfirmed: set[tuple[str, str]] = set()
+        """Requests (account, key) that were written, and of which it is not known whether the server has them."""
         self._inquiries = Inquiries(self._write)
         self._pep = Pep(self._write)
         self._notifier = Notifier(self._write, self._pep)
@@ -126,8 +128,14 @@ class XmppOutside:
         octets = self._octets(account, request)
         if octets is None:
             return Outcome("bad-request")
-        if self._link is not None and await self._link.write_confirmed(octets):
-            return Outcome()
+        return await self._written(octets, (account, request.key))
+
+    async def _written(self, octets: bytes, which: tuple[str, str]) -> Outcome:
+        if self._link is not None and self._link.up:
+            self._unconfirmed.add(which)
+            if await self._link.write_confirmed(octets):
+                self._unconfirmed.discard(which)
+                return Outcome()
         return Outcome("not-connected", retry=True)
 
     async def _publish(self, account: str, request: Carry) -> Outcome:
@@ -159,7 +167,8 @@ class XmppOutside:
         try:
             if request.request == OFFLINE:
                 return offline_stanza(request.values)
-            return rendered(request.request, request.values)
+            again = isinstance(request, Repeated) or (account, request.key) in self._unconfirmed
+            return rendered(request.request, request.values, again=again)
         except ValueError:
             return None
 
@@ -302,6 +311,8 @@ class XmppOutside:
             self._write(presence(at, bare(sender), "unavailable"))
         elif kind == "probe":
             self._write(presence(at, sender, None, caps))
+        elif kind == "subscribed":  # servers tell of changed nodes whom they heard of since then (ejabberd)
+            self._write(presence(at, bare(sender), None, caps))
         elif kind in (None, "unavailable") and "/" in sender:
             self._moved(account.account, found, sender, to)
 

@@ -12,6 +12,8 @@ COMMANDS = {
     "contacts": "Contacts and how they are verified",
     "fingerprints": "Keys of identities",
     "verify": "Verify a contact",
+    "devices": "Your OMEMO devices",
+    "trust": "Trust or distrust one of your OMEMO devices",
 }
 """A test compares them with those of the enclave."""
 

@@ -27,6 +27,7 @@ from bridge.wire.files import (
 from bridge.wire.link import Carry
 
 STALL_S = 60.0
+REACH_S = 10.0
 UPLOAD_STALL_S = 300.0
 MOST_REDIRECTS = 3
 _AGAIN = Outcome(FILE_UNAVAILABLE, retry=True)
@@ -97,6 +98,15 @@ class Web:
                 return _judged(response, gone=UPLOAD_REFUSED)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             return _AGAIN
+
+    async def reach(self, address: str) -> None:
+        """Connect as for an upload, and change nothing. Raises what aiohttp does, OSError, or TimeoutError."""
+        timeout = aiohttp.ClientTimeout(total=REACH_S)
+        async with (
+            self._session(guarded=False) as session,
+            session.head(URL(address, encoded=True), allow_redirects=False, timeout=timeout),
+        ):
+            return
 
     async def close(self) -> None:
         """End all connections."""

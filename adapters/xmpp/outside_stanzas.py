@@ -27,7 +27,7 @@ from adapters.xmpp.names import (
     jid_of,
 )
 from adapters.xmpp.sentences import ENCRYPTED_BODY, OMEMO_BODY, explanation, notice
-from bridge.wire.values import Address, Code, Opaque, Public, Sealed, Value
+from bridge.wire.values import Address, Code, Number, Opaque, Public, Sealed, Value
 
 _AFTER_CONTENT = (
     f"<body>{escape(ENCRYPTED_BODY)}</body>"
@@ -40,11 +40,16 @@ _NEVER_STORED = (
 IQ_KINDS = ("get", "set", "result", "error")
 
 
-def rendered(request: str, values: Mapping[str, Value]) -> bytes:
-    """The stanza of a request. ValueError when it is not one of the declared shape."""
+def rendered(request: str, values: Mapping[str, Value], *, again: bool = False) -> bytes:
+    """The stanza of a request. ValueError when it is not one of the declared shape.
+
+    `again`: the user's clients may have it already.
+    """
     shape = REQUESTS.get(request)
     if shape is None or not shape.fits(values):
         raise ValueError("a request of an unknown shape")
+    if again and "again" in shape.optional:
+        values = {**values, "again": Code(v="yes")}
     return _RENDERERS[request](values)
 
 
@@ -163,9 +168,30 @@ def _omemo(values: Mapping[str, Value]) -> bytes:
     assert isinstance(form, Code)
     beside = f"<origin-id xmlns='{NS_STANZA_ID}' id='{id_}'/><store xmlns='{NS_HINTS}'/>"
     if form.v != "omemo-2":
-        beside += f"<request xmlns='{NS_RECEIPTS}'/>"
+        beside += f"<request xmlns='{NS_RECEIPTS}'/>" + _relations(values)
     content = _octets(values, "content")
     return _message(values, "chat") + content + _omemo_form(values) + beside.encode() + b"</message>"
+
+
+def _relations(values: Mapping[str, Value]) -> str:
+    """What stands in clear beside the older form where the operator says so: ids, and where a quotation ends."""
+    said = "<markable xmlns='urn:xmpp:chat-markers:0'/>" if "markable" in values else ""
+    for name, element in _RELATIONS:
+        if (id_ := _opaque(values, name)) is not None:
+            author = f" to='{attribute(_jid(values, 'author'))}'" if name == "answers" and "author" in values else ""
+            said += f"<{element} id='{attribute(id_)}'{author}/>"
+    quoted = values.get("quoted")
+    if isinstance(quoted, Number):
+        lines = f"<body start='0' end='{quoted.v}'/>"
+        said += f"<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'>{lines}</fallback>"
+    return said
+
+
+_RELATIONS = (
+    ("replaces", "replace xmlns='urn:xmpp:message-correct:0'"),
+    ("retracts", "retract xmlns='urn:xmpp:message-retract:1'"),
+    ("answers", "reply xmlns='urn:xmpp:reply:0'"),
+)
 
 
 def _omemo_aside(values: Mapping[str, Value]) -> bytes:

@@ -181,8 +181,9 @@ ERRORS |= {
 ERRORS["command-in-plain"] = Explanation(
     "auth",
     "forbidden",
-    "This command was not encrypted, so it may be from anybody on the way: nothing was done. Use a client that sends "
-    "commands within an encrypted session (ESession), write to the gateway in such a session, or ask its operator.",
+    "This command was not encrypted, so it may be from anybody on the way: nothing was done. OMEMO does not encrypt "
+    "commands. Write the same in an encrypted chat with the gateway (for example “devices”, or “trust” and the "
+    "fingerprint), or ask its operator.",
 )
 ERRORS |= {
     "not-own-message": Explanation(
@@ -222,6 +223,13 @@ ERRORS |= {
         "policy-violation",
         "Your message was not encrypted, so it was not passed on: this contact only takes end-to-end encrypted "
         "messages. Turn OMEMO on for this contact in your client (the lock), and send it again.",
+    ),
+    "omemo-beside": Explanation(
+        "modify",
+        "policy-violation",
+        "This reaction or retraction was not passed on: your client does not encrypt such things with this kind of "
+        "OMEMO, so anybody on the way could have made it up. Say it in words, or ask the gateway's operator to allow "
+        "it.",
     ),
     "omemo-not-for-us": Explanation(
         "modify",
@@ -283,10 +291,10 @@ NOTICES |= {
     "verification-done": "This contact's identity on the other network was verified.",
     "verification-cancelled": "The verification of this contact's identity on the other network was broken off from "
     "their side.",
-    "gateway-help": "This is the gateway. It takes orders only in an encrypted session (ESession): “contacts” lists "
-    "your contacts, “verify” and a name verifies one, “help” tells the rest. Write in such a session.",
+    "gateway-help": "This is the gateway. It takes orders only encrypted (OMEMO, or an ESession): “contacts” lists "
+    "your contacts, “verify” and a name verifies one, “help” tells the rest. Switch encryption on, and write again.",
     "gateway-encrypt": "This was not encrypted, so it may be from anybody on the way, and so might an answer be: "
-    "nothing was done. Write to the gateway in an encrypted session (ESession).",
+    "nothing was done. Write to the gateway encrypted (OMEMO, or an ESession).",
     "history-left-out": "Messages that this contact wrote while the gateway was away were left out: they are older, or "
     "more, than its operator has it fetch, or the server does not give them any more. Your other clients may show "
     "them.",
@@ -318,7 +326,6 @@ NOTICES |= {
     "retractions-ignored": "This contact took a message back. It stays here: the operator of this gateway does not let "
     "messages be taken back.",
     "own-message-removed": "This contact, or the other network, removed a message of yours over there.",
-    "edit-removed": "This contact took back a new wording of a message; what it said before holds again.",
     "kind-unsupported": "This contact sent something that cannot be shown here. Ask them to say it in words.",
 }
 
@@ -332,6 +339,12 @@ NOTICES |= {
     f"posing as you. Nothing is sent to it, and nothing from it is passed on, before it is verified. {_VERIFY_DEVICE}",
     "omemo-device-changed": "One of your devices shows another OMEMO key than before. If you did not reinstall its "
     f"client, somebody may be posing as you. {_VERIFY_DEVICE}",
+    "omemo-device-vouched": "A verified device of yours says that another one of yours is verified too: it counts as "
+    "such from now on. If you did not verify it there, write “devices” to the gateway's own address.",
+    "omemo-device-disowned": "A verified device of yours withdrew its trust in another one: nothing is sent to that "
+    "one any more, and nothing from it is passed on. If that was not you, ask the gateway's operator.",
+    "omemo-device-contested": "A verified device of yours says that another one of yours is verified too. You or the "
+    f"operator said here that it is not to be trusted, and that holds. {_VERIFY_DEVICE}",
     "omemo-no-devices": "A message for you is waiting at the gateway: your account announces no OMEMO device. Open a "
     "client that speaks OMEMO, and turn OMEMO on in it.",
     "omemo-forbidden": "A message for you is waiting at the gateway: your account has no OMEMO device, or this contact "
@@ -339,6 +352,8 @@ NOTICES |= {
     "its keys public (access model “open”).",
     "omemo-no-keys": "A message for you is waiting at the gateway: the keys of your OMEMO devices are not to be found. "
     "Open your client, so that it publishes them again.",
+    "omemo-unverified": "None of your OMEMO devices is verified. What this contact writes goes to another client of "
+    f"yours and not to them, and nothing from them is passed on. {_VERIFY_DEVICE}",
     "omemo-not-verified": "A message for you is waiting at the gateway: none of your OMEMO devices is verified. "
     f"{_VERIFY_DEVICE}",
 }

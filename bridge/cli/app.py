@@ -177,12 +177,23 @@ def version() -> None:
 @trust_app.command("show", short_help="Show each leg's string, and what was verified.")
 def trust_show(
     account: Annotated[str | None, typer.Argument(metavar="[ACCOUNT]", help="Only this account.")] = None,
+    *,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = False,
+    qr: Annotated[bool, typer.Option("--qr", help="The keys of contacts' OMEMO devices, as codes to scan.")] = False,
+    contact: Annotated[str | None, typer.Option(help="With --qr: only this contact; `_gateway` itself.")] = None,
+    omemo2: Annotated[bool, typer.Option("--omemo2", help="With --qr: as Kaidan scans them.")] = False,
 ) -> None:
-    """Each leg's short authentication string, and whether it was verified."""
-    from bridge.cli.trust import show_trust
+    """Each leg's short authentication string, and whether it was verified.
 
+    With `--qr`: instead, for each contact that is an OMEMO device, a code that the user scans with their own client
+    (Conversations, Monal and others), and the address that stands in it. Kaidan scans another: `--omemo2`.
+    """
+    from bridge.cli.trust import show_codes, show_trust
+
+    if qr:
+        show_codes(config, account, contact, omemo_2=omemo2)
+        return
     show_trust(config, account, as_json=json)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from bridge.cli import output
+from bridge.cli.codes import STYLE, drawn
 from bridge.errors import OperatorError, Problem, WorldError
 
-USERS = ("account", "device", "state", "active", "key")
+USERS = ("account", "device", "state", "by", "active", "key")
 CONTACTS = ("account", "contact", "device", "key")
 _FINGERPRINT = re.compile(r"(?:05)?([0-9a-f]{64})")
+_PRIME = 2**255 - 19
 Leg = Mapping[str, Any]
 
 
@@ -32,10 +34,46 @@ def uri(jid: str, device: object, key: object) -> str:
     return f"xmpp:{quote(jid, safe='@')}?omemo-sid-{device}={key}"
 
 
+def trust_uri(jid: str, key: str) -> str:
+    """The same for clients of omemo:2 (a Trust Message URI, XEP-0434), which know keys by their Ed25519 form.
+
+    `key`: a contact's, whose sign bit is 0. ValueError for what is no key.
+    """
+    point = int.from_bytes(bytes.fromhex(key), "little")
+    signing = (point - 1) * pow(point + 1, -1, _PRIME) % _PRIME  # RFC 7748, section 4.1
+    form = signing.to_bytes(32, "little").hex()
+    return f"xmpp:{quote(jid, safe='@')}?trust-message;encryption=urn:xmpp:omemo:2;trust={form}"
+
+
+def show_codes(legs: Sequence[Leg], jids: Mapping[tuple[str, str], str], contact: str | None, *, omemo_2: bool) -> bool:
+    """A code to scan for each contact's device, or for that of one; False: there is none."""
+    shown = False
+    for leg in legs:
+        where, told = (str(leg.get("account")), str(leg.get("contact"))), leg.get("device")
+        jid = jids.get(where) if isinstance(told, dict) and contact in (None, where[1]) else None
+        key = read_fingerprint(str(told.get("key"))) if isinstance(told, dict) else None
+        if jid is None or key is None or not isinstance(told, dict):
+            continue
+        text = trust_uri(jid, key) if omemo_2 else uri(jid, told.get("id"), key)
+        output.line()
+        output.line(f"{'/'.join(where)}, which is {jid} at the user's end", "bold")
+        for line in drawn(text.encode()):
+            output.line(line, STYLE)
+        output.line(output.safe(text))
+        shown = True
+    return shown
+
+
 def users(legs: Sequence[Leg]) -> list[dict[str, object]]:
     """The devices of the accounts' users, each with its key."""
     return [
-        {"account": leg.get("account"), **_row(each), "state": each.get("state"), "active": each.get("active")}
+        {
+            "account": leg.get("account"),
+            **_row(each),
+            "state": each.get("state"),
+            "by": _decider(each),
+            "active": each.get("active"),
+        }
         for leg in legs
         for each in _devices(leg)
     ]
@@ -49,6 +87,12 @@ def contacts(legs: Sequence[Leg]) -> list[dict[str, object]]:
 
 def _row(device: Mapping[str, Any]) -> dict[str, object]:
     return {"device": device.get("id"), "key": fingerprint(device.get("key"))}
+
+
+def _decider(device: Mapping[str, Any]) -> str:
+    """Who decided about the device; `device N`: it is taken over from the user's device of that number."""
+    by = str(device.get("by") or "nobody")
+    return {"nobody": "-", "device": f"device {device.get('voucher')}"}.get(by, by)
 
 
 def _devices(leg: Leg) -> Iterator[Mapping[str, Any]]:

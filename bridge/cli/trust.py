@@ -8,6 +8,7 @@ from typing import Any
 from bridge.cli import devices, output
 from bridge.cli.admin import ask
 from bridge.cli.status import PEER, STYLES, grouped, is_weak, peers, rows, with_kinds
+from bridge.config.handover import alias
 from bridge.config.load import load_config
 from bridge.config.models import Config
 from bridge.config.networks import NEAR_NETWORK
@@ -63,6 +64,20 @@ def show_trust(config: Path, account: str | None, *, as_json: bool) -> None:
         output.line()
         output.table([name.upper() for name in PEER], rows(identities, PEER), STYLES)
     devices.show(legs, STYLES, rows)
+
+
+def show_codes(config: Path, account: str | None, contact: str | None, *, omemo_2: bool) -> None:
+    """The keys of the contacts' OMEMO devices, as codes that the user's client scans."""
+    loaded = load_config(config)
+    if account is not None:
+        _require_account(loaded, account)
+        _require_contact(loaded, account, contact)
+    legs = [leg for leg in _legs(loaded) if account in (None, leg.get("account"))]
+    jids = {(owner, name): alias(loaded, name) for owner, its in loaded.accounts.items() for name in its.contacts}
+    jids |= {(owner, GATEWAY_CONTACT): loaded.xmpp.component.jid for owner in loaded.accounts}
+    if not devices.show_codes(legs, jids, contact, omemo_2=omemo_2):
+        remedy = "Set accounts.NAME.omemo to {use: on}; its keys are made when the gateway runs."
+        raise WorldError(Problem("no-device", account or "", "no contact is an OMEMO device yet", remedy))
 
 
 def decide_device(
@@ -190,9 +205,7 @@ def _legs(config: Config) -> list[dict[str, Any]]:
 def _leg(config: Config, account: str, contact: str, network: str | None, *, changed: bool = False) -> dict[str, Any]:
     """The leg meant: the named network's, else the one that has a string (or an identity), else the near one."""
     _require_account(config, account)
-    contacts = config.accounts[account].contacts
-    if contact not in contacts and contact != GATEWAY_CONTACT:
-        raise unknown("contact", contact, sorted(contacts))
+    _require_contact(config, account, contact)
     legs = [leg for leg in _legs(config) if (leg.get("account"), leg.get("contact")) == (account, contact)]
     networks = [str(leg.get("network")) for leg in legs]
     if network is not None and network not in networks:
@@ -204,6 +217,12 @@ def _leg(config: Config, account: str, contact: str, network: str | None, *, cha
         remedy = "Let the user write to the contact, then try again."
         raise WorldError(Problem("no-leg", f"{account}/{contact}", found, remedy))
     return (with_string or chosen)[0]
+
+
+def _require_contact(config: Config, account: str, contact: str | None) -> None:
+    contacts = config.accounts[account].contacts
+    if contact is not None and contact not in contacts and contact != GATEWAY_CONTACT:
+        raise unknown("contact", contact, sorted(contacts))
 
 
 def _require_account(config: Config, account: str) -> None:

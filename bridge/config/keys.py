@@ -65,7 +65,9 @@ _OMEMO = {
     "": Key("OMEMO with the user's clients", "omemo: {use: on}"),
     ".use": Key("whether contacts are OMEMO devices", "use: on"),
     ".trust": Key("which of the user's devices are believed", "trust: blind-until-verified"),
+    ".automatic": Key("whether devices may vouch for each other", "automatic: off"),
     ".protocols": Key("which encryption is used first", "protocols: [esession, omemo:2, axolotl]"),
+    ".beside": Key("what may stand in clear beside the older form of OMEMO", "beside: all"),
 }
 
 

@@ -26,8 +26,12 @@ class Omemo(Closed):
 
     use: Annotated[Literal["on", "off"], BeforeValidator(_switch)] | None = None
     trust: TrustPolicy | None = None
+    automatic: Annotated[Literal["on", "off"], BeforeValidator(_switch)] | None = None
+    """Whether verified devices of the user's may vouch for others."""
     protocols: Annotated[tuple[str, ...], BeforeValidator(words_of("protocols", PROTOCOLS))] | None = None
     """The preferred one first."""
+    beside: Literal["receipts", "all"] | None = None
+    """What may stand in clear beside the older form."""
 
 
 def omemo_options(settings: Omemo | None) -> dict[str, str]:
@@ -35,5 +39,11 @@ def omemo_options(settings: Omemo | None) -> dict[str, str]:
     if settings is None:
         return {}
     order = None if settings.protocols is None else " ".join(settings.protocols)
-    found = {"omemo": settings.use, "omemo-trust": settings.trust, "protocols": order}
+    found = {
+        "omemo": settings.use,
+        "omemo-trust": settings.trust,
+        "omemo-automatic": settings.automatic,
+        "protocols": order,
+        "omemo-beside": settings.beside,
+    }
     return {name: value for name, value in found.items() if value is not None}

@@ -225,7 +225,9 @@ class Relations:
         if reason is not None:
             found = f"{shown(written)} is not {facts.address_is} that can be used: it {reason.reason}"
             like = (
-                f"Perhaps “{reason.suggestion}” is meant." if reason.suggestion else f"It looks like “{facts.example}”."
+                f"Perhaps {shown(reason.suggestion)} is meant."
+                if reason.suggestion
+                else f"It looks like “{facts.example}”."
             )
             yield self._problem("address", place, found, like)
             return

@@ -152,6 +152,9 @@ class Ledger(Protocol):
     def read_records(self, account: str) -> AsyncIterator[SealedRecord]:
         """All sealed records of the account."""
 
+    def newest_request(self) -> int:
+        """The highest number that a request in the outbox has, 0 when there is none."""
+
     def lanes(self) -> list[Lane]:
         """Lanes that hold requests."""
 

@@ -48,6 +48,12 @@ def lane(db: sqlite3.Connection, which: Lane, after: int, limit: int) -> list[He
     ]
 
 
+def newest_request(db: sqlite3.Connection) -> int:
+    """The highest number in the outbox."""
+    found: int | None = db.execute("SELECT max(id) FROM outbox").fetchone()[0]
+    return found or 0
+
+
 def lanes(db: sqlite3.Connection) -> list[Lane]:
     """Lanes that hold requests."""
     return [Lane(*row) for row in db.execute("SELECT DISTINCT network, account, lane FROM outbox")]

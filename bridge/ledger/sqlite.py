@@ -138,6 +138,10 @@ class SqliteLedger:
             after = page[-1].name
             await asyncio.sleep(0)
 
+    def newest_request(self) -> int:
+        """See `Ledger`."""
+        return reads.newest_request(self._reader)
+
     def lanes(self) -> list[Lane]:
         """See `Ledger`."""
         return reads.lanes(self._reader)

@@ -27,6 +27,16 @@ SET_TIMER = (
     "INSERT INTO timers (account, network, name, at_ms) VALUES (?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET at_ms = excluded.at_ms"
 )
+SET_TIMER_BY = (
+    "INSERT INTO timers (account, network, name, at_ms) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET at_ms = min(at_ms, excluded.at_ms)"
+)
+FORGET_PARKED_WAKES = (
+    "DELETE FROM inbox WHERE account = ? AND network = ? AND name = ?"
+    " AND source = 'wake' AND state = 'parked' AND position != ?"
+)
+REFUSED_WAKE_MS = 300_000
+"""After how long a wake that the enclave refused is tried again."""
 ADD_COUNT = "INSERT INTO counters (code, count) VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 SET_STEP = "INSERT INTO steps (account, step) VALUES (?, ?) ON CONFLICT DO UPDATE SET step = excluded.step"
 SET_STATE = (
@@ -96,6 +106,17 @@ def _refuse(db: sqlite3.Connection, step: Stepped, now_ms: int) -> None:
     if step.position:  # an order of the control channel that was refused leaves nothing to set aside
         assert step.refused is not None
         park(db, step.position, step.account, step.refused, now_ms)
+        _wake_again(db, step.position, now_ms)
+
+
+def _wake_again(db: sqlite3.Connection, position: int, now_ms: int) -> None:
+    """A wake that was refused comes again by itself: nobody else would repeat it. Of those only the last is parked."""
+    row = db.execute(
+        "SELECT account, network, name FROM inbox WHERE position = ? AND source = 'wake'", (position,)
+    ).fetchone()
+    if row is not None:
+        db.execute(SET_TIMER_BY, (*row, now_ms + REFUSED_WAKE_MS))
+        db.execute(FORGET_PARKED_WAKES, (*row, position))
 
 
 def _consume(db: sqlite3.Connection, step: Stepped) -> None:

@@ -1,14 +1,14 @@
 """Requests to a homeserver, with what can go wrong as values."""
 
-import asyncio
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import aiohttp
+
+from bridge.probe.reach import Trouble, trouble_of
 
 MAX_ANSWER = 1 << 20
 PATIENCE_S = 10.0
@@ -81,15 +81,16 @@ def _object(octets: bytes) -> Mapping[str, Any]:
 
 
 def _trouble(url: str, error: Exception) -> Unreachable:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+    trouble = trouble_of(error)
+    if trouble.of_certificate:
         remedy = "Use the name the certificate is for, renew it, or add its authority to this system."
         return Unreachable(f"the certificate of {url} is not valid", remedy)
-    if isinstance(error, (aiohttp.ClientConnectorSSLError, ssl.SSLError)):
+    if trouble is Trouble.NO_TLS:
         return Unreachable(f"{url} does not speak TLS", "Check whether it is http:// or https://, and the port.")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+    if trouble is Trouble.UNKNOWN_HOST:
         return Unreachable(f"the host of {url} is not known", "Check matrix.homeserver.")
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+    if trouble is Trouble.REFUSED:
         return Unreachable(f"nothing listens at {url}", "Start the homeserver, or check matrix.homeserver.")
-    if isinstance(error, asyncio.TimeoutError):
+    if trouble is Trouble.SILENT:
         return Unreachable(f"{url} does not answer", "Check matrix.homeserver (http:// or https://?) and firewalls.")
     return Unreachable(f"{url} does not answer as a web server should", "Check matrix.homeserver and its port.")

@@ -7,6 +7,7 @@ from typing import Any
 from bridge.config.load import Loaded
 from bridge.config.models import Config
 from bridge.probe.adapters import probe_adapters
+from bridge.probe.archive import people, probe_archives
 from bridge.probe.component import PORT, SECRET, probe_component
 from bridge.probe.homeserver import SERVER, probe_login, probe_server, users
 from bridge.probe.hop import Hop, State, failed, ok, skipped, warning
@@ -56,8 +57,10 @@ async def _xmpp(loaded: Loaded) -> AsyncIterator[Hop]:
     domains = sorted({account.xmpp.rpartition("@")[2] for account in config.accounts.values()})
     for hop in await probe_uploads(component, secret, domains[:3]):
         yield hop
-    people = users_of_omemo(config)
-    for hop in await probe_omemo(component, secret, people) if people else ():
+    omemo = users_of_omemo(config)
+    for hop in await probe_omemo(component, secret, omemo) if omemo else ():
+        yield hop
+    for hop in await probe_archives(component, secret, people(config, omemo)) if omemo else ():
         yield hop
 
 

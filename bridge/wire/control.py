@@ -204,6 +204,8 @@ class UserDevice(Strict):
     state: Name
     key: Fingerprint | Literal[""]
     active: bool
+    by: Name = "nobody"
+    voucher: int = Field(default=0, ge=0, lt=1 << 32)
 
 
 class ContactDevice(Strict):

@@ -7,7 +7,7 @@ from vodozemac import GroupSession, InboundGroupSession, MegolmMessage, SessionK
 
 from crypto.olm.canonical import decoded
 from crypto.olm.contained import contained
-from crypto.olm.device import MEGOLM, Device
+from crypto.olm.device import LONGEST_ID, MEGOLM, Device
 from crypto.olm.errors import Malformed, TooLarge, Undecryptable, UnknownAlgorithm, WrongParty
 from crypto.olm.keys import ed25519
 
@@ -84,6 +84,8 @@ def received_room_key(content: bytes) -> RoomKey:
     key = decoded(content, _RoomKey)
     if key.algorithm != MEGOLM:
         raise UnknownAlgorithm
+    if not 1 <= len(key.room_id.encode()) <= LONGEST_ID:
+        raise Malformed
     session = _inbound(key.session_key)
     if session.session_id != key.session_id:
         raise WrongParty

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 
+from crypto.omemo.curve import signing_key
+from crypto.omemo.names import Namespace
+
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 _ENTRY = re.compile(r"omemo-sid-([0-9]{1,10})=([0-9a-fA-F]{64})\Z")
 _MOST_ENTRIES = 64
@@ -27,6 +30,15 @@ def uri(jid: str, devices: Mapping[int, bytes]) -> str:
     """The address that Conversations, Dino and others show as a code and scan: bare JID, device ids, their keys."""
     entries = ";".join(f"omemo-sid-{id_}={key.hex()}" for id_, key in sorted(devices.items()))
     return f"xmpp:{_escaped(jid)}?{entries}"
+
+
+def trust_uri(jid: str, identity_key: bytes) -> str:
+    """The address that clients of omemo:2 scan (a Trust Message URI, XEP-0434), about a key whose sign bit is 0.
+
+    They know keys by the form in which `urn:xmpp:omemo:2` publishes them: that of Ed25519.
+    """
+    key = signing_key(identity_key).hex()
+    return f"xmpp:{_escaped(jid)}?trust-message;encryption={Namespace.OMEMO_2};trust={key}"
 
 
 def _escaped(text: str) -> str:

@@ -22,7 +22,8 @@ class Session:
 
     `begun_here`: we are the initiator; then `exchange` goes with each message until the peer has answered
     (`confirmed`). `epoch`: when our present sending key was made (Device.epoch). `left`: ratchet keys of the peer's
-    that it had before, the oldest first.
+    that it had before, the oldest first. `cut`: keys of missing messages were dropped; what has no key any more may be
+    one of those, and no repetition.
     """
 
     identity: bytes
@@ -33,6 +34,7 @@ class Session:
     epoch: int
     ratchet: Ratchet
     left: tuple[bytes, ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,26 @@ class Sessions:
         """The one in use, with few keys of missing messages."""
         return Sessions(tuple(_with_skipped(each, REDUCED_SKIPPED) for each in self.kept[:1]))
 
+    def bare(self) -> "Sessions":
+        """The one in use, without any key of a missing message."""
+        return Sessions(tuple(_with_skipped(each, 0) for each in self.kept[:1]))
+
 
 def _with_skipped(session: Session, most: int) -> Session:
     """With the newest so many keys of missing messages."""
     skipped = session.ratchet.skipped
     if len(skipped) <= most:
         return session
-    return replace(session, ratchet=replace(session.ratchet, skipped=skipped[len(skipped) - max(0, most) :]))
+    return replace(session, ratchet=replace(session.ratchet, skipped=skipped[len(skipped) - max(0, most) :]), cut=True)
+
+
+SESSION = "session/"
+"""How the names of the records of sessions begin."""
 
 
 def name_of(peer: Peer) -> str:
     """The name of the record."""
-    return f"session/{peer.namespace.short}/{peer.device_id}/{peer.jid}"
+    return f"{SESSION}{peer.namespace.short}/{peer.device_id}/{peer.jid}"
 
 
 def kept_with(store: Store, peer: Peer) -> Sessions:
@@ -181,17 +191,24 @@ def sealed(
 
 def opened(device: Device, namespace: Namespace, draw: Draw, session: Session, octets: bytes) -> Read:
     """What a message in this session says. Raises OmemoError."""
-    _require_unused(session, namespace, octets)
     turn = Turn(namespace, draw, _identities(device, namespace, session, sending=False))
-    before = session.ratchet
-    state, key = ratchet.opened(turn, before, octets)
+    before, found = session.ratchet, None
+    try:
+        _require_unused(session, namespace, octets)
+        found = ratchet.opened(turn, before, octets)
+    except Replayed:
+        found = None
+    if found is None:
+        raise TooManySkipped if session.cut else Replayed
+    state, key = found
+    full = len(state.skipped) >= MAX_SKIPPED  # the ratchet dropped the oldest, or will
     moved = state.own_key != before.own_key
     epoch = device.epoch if moved else session.epoch
     left = (*session.left, before.their_key)[-LEFT_KEYS:] if moved else session.left
     state = replace(
         state, skipped=tuple(each for each in state.skipped if each.ratchet_key in (*left, state.their_key))
     )
-    after = replace(session, ratchet=state, confirmed=True, epoch=epoch, left=left)
+    after = replace(session, ratchet=state, confirmed=True, epoch=epoch, left=left, cut=session.cut or full)
     earlier = 0 if moved else _length(before)
     return Read(key, after, session, earlier <= HEARTBEAT < _length(state))
 

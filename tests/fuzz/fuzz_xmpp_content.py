@@ -4,14 +4,17 @@ The octets are the content of a stanza, decrypted.
 """
 
 import sys
+import unicodedata
+from dataclasses import replace
 
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_markup import read_text
+from adapters.xmpp.inside_omemo_beside import bare_content, heeded
 from adapters.xmpp.inside_queue import enqueue
 from adapters.xmpp.inside_ranges import MAX_MARKS
 from adapters.xmpp.inside_reading import MAX_EMOJI, MAX_REACTIONS, Refused, displayed, read_message
 from adapters.xmpp.inside_seen import remember
-from adapters.xmpp.inside_stanzas import MAX_ID, read_content, sent_content
+from adapters.xmpp.inside_stanzas import MAX_ID, Content, read_content, sent_content
 from adapters.xmpp.inside_state import SeenMessage
 from adapters.xmpp.inside_writing import written
 from crypto.message import Kind, Message
@@ -39,6 +42,7 @@ def target(data: bytes) -> None:
     at = leg()
     marker = displayed(content)
     assert marker is None or len(marker) <= MAX_ID
+    _beside(at, content)
     parse_content(sent_content(content, "c1", sender=f"{ALICE}/desk", to="bob@x"), max_depth=32)
     if not content.speaks:
         return
@@ -48,6 +52,32 @@ def target(data: bytes) -> None:
         return
     _sound(message)
     _written(at, message)
+
+
+def _beside(at: LegStep, content: Content) -> None:
+    """Beside an encrypted text it takes no words away; by itself it brings none."""
+    text = content.body or ""
+    heeding = replace(at, contact=replace(at.contact, options={"omemo": "on", "omemo-beside": "all"}))
+    assert heeded(at, text, content.extras) == ()
+    assert bare_content(at, content) is None
+    authentic = Content(text, None, False, (), extras=heeded(heeding, text, content.extras))
+    message = read_message(heeding, "a2", authentic)
+    if isinstance(message, Message) and text:
+        assert not message.reaction
+        assert not message.retracts
+        assert not message.place or message.place == text
+    said = bare_content(heeding, content)
+    assert said is None or (said.body is None and not any(map(is_letter, "".join(signs(said)))))
+
+
+def signs(said: Content) -> list[str]:
+    """What somebody reacts with."""
+    return [e.text for extra in said.extras if extra.name == "reactions" for e in extra.elements]
+
+
+def is_letter(char: str) -> bool:
+    """Whether words could be made of it."""
+    return unicodedata.category(char).startswith("L")
 
 
 def _sound(message: Message) -> None:

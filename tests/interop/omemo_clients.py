@@ -14,9 +14,10 @@ class Clients:
         self._folder = folder
         self._made: list[OmemoProfanity | OmemoUser] = []
 
-    def user(self, account: XmppAccount, name: str, *namespaces: str) -> OmemoUser:
+    def user(self, account: XmppAccount, name: str, *namespaces: str, priority: int = 0) -> OmemoUser:
         """A device on slixmpp-omemo, not yet started; of the older form when no namespaces are given."""
-        user = OmemoUser(self._folder / name, account, name, namespaces=namespaces or ("axolotl",))
+        spoken = namespaces or ("axolotl",)
+        user = OmemoUser(self._folder / name, account, name, namespaces=spoken, priority=priority)
         self._made.append(user)
         return user
 

@@ -17,6 +17,7 @@ import pytest_asyncio
 from rig.alice import Alice
 from rig.prosody import Prosody
 from rig.services import ROOT, quiet_environment
+from rig.xmpp import XmppAccount
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -81,6 +82,17 @@ class Terminal:
         os.close(self._own)
 
 
+async def opened(folder: Path, own: XmppAccount, contact: str) -> Terminal:
+    """A terminal with the chat in it; the same store each time."""
+    password = folder / "password"
+    password.touch(0o600)
+    password.write_text(own.password)
+    return await Terminal().start(
+        *(sys.executable, "-m", "client.chat", contact, "--account", own.jid, "--password-file", str(password)),
+        *("--host", own.host, "--port", str(own.port), "--insecure-loopback", "--store", str(folder / "t.db")),
+    )
+
+
 @pytest_asyncio.fixture
 async def scene(
     prosody: Prosody, tmp_path: Path, unique: Callable[[str], str]
@@ -88,13 +100,7 @@ async def scene(
     """A terminal that talks to Bob, both logged in."""
     own, other = prosody.account(unique("alice")), prosody.account(unique("bob"))
     bob = await Alice(tmp_path, other, own.jid, "bob").start()
-    password = tmp_path / "password"
-    password.touch(0o600)
-    password.write_text(own.password)
-    terminal = await Terminal().start(
-        *(sys.executable, "-m", "client.chat", other.jid, "--account", own.jid, "--password-file", str(password)),
-        *("--host", own.host, "--port", str(own.port), "--insecure-loopback", "--store", str(tmp_path / "t.db")),
-    )
+    terminal = await opened(tmp_path, own, other.jid)
     yield terminal, bob
     await terminal.stop()
     await bob.stop()
@@ -154,3 +160,49 @@ async def test_unknown_commands_are_not_sent_and_quit_leaves_with_status_0(scene
     assert [m.body for m in await bob.wait_messages(1)] == ["/slash"]
     terminal.type("/quit\r")
     assert await asyncio.wait_for(terminal.process.wait(), 15) == 0
+
+
+async def test_who_quits_is_told_what_is_not_acknowledged_and_it_is_sent_the_next_time(
+    prosody: Prosody, tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    own, other = prosody.account(unique("alice")), prosody.account(unique("bob"))
+    terminal = await opened(tmp_path, own, other.jid)
+    await terminal.sees("Logged in")
+    terminal.type("for later\r")
+    await terminal.sees("1 not acknowledged")
+    at = len(terminal.shown)
+    terminal.type("/quit\r")
+    await terminal.sees("leaving >", since=at)
+    await terminal.sees("1 message is not acknowledged yet: kept on this disk", since=at)
+    at = len(terminal.shown)
+    terminal.type("\x03")
+    await terminal.sees("Staying.", since=at)
+    at = len(terminal.shown)
+    terminal.type("/quit\r")
+    await terminal.sees("leaving >", since=at)
+    terminal.type("\x04")
+    assert await asyncio.wait_for(terminal.process.wait(), 15) == 1
+    await terminal.stop()
+
+    bob = await Alice(tmp_path, other, own.jid, "bob").start()
+    terminal = await opened(tmp_path, own, other.jid)
+    assert [m.body for m in await bob.wait_messages(1)] == ["for later"]
+    await bob.stop()
+    await terminal.stop()
+
+
+async def test_who_waits_leaves_as_soon_as_all_is_acknowledged(
+    prosody: Prosody, tmp_path: Path, unique: Callable[[str], str]
+) -> None:
+    own, other = prosody.account(unique("alice")), prosody.account(unique("bob"))
+    terminal = await opened(tmp_path, own, other.jid)
+    await terminal.sees("Logged in")
+    terminal.type("one\rtwo\r")
+    await terminal.sees("2 not acknowledged")
+    terminal.type("/quit\r")
+    await terminal.sees("leaving >")
+    bob = await Alice(tmp_path, other, own.jid, "bob").start()
+    assert [m.body for m in await bob.wait_messages(2)] == ["one", "two"]
+    assert await asyncio.wait_for(terminal.process.wait(), 30) == 0
+    await terminal.stop()
+    await bob.stop()

@@ -26,11 +26,11 @@ OCTETS = 3 * MIB + 12_345
 
 
 def _prosody(folder: Path) -> Prosody:
-    return Prosody(folder, components=3, uploads=64 * MIB)
+    return Prosody(folder, components=4, uploads=64 * MIB)
 
 
 def _ejabberd(folder: Path) -> Ejabberd:
-    return Ejabberd(folder, components=3, uploads=True)
+    return Ejabberd(folder, components=4, uploads=True)
 
 
 @pytest.fixture(scope="module", params=[_prosody])
@@ -136,7 +136,14 @@ async def test_a_file_survives_that_gateway_and_enclave_are_killed_and_arrives_o
 
 
 @pytest.mark.parametrize("uploading", [_prosody, _ejabberd], indirect=True)
-def test_check_says_that_files_will_reach_the_user(uploading: Prosody | Ejabberd) -> None:
+def test_check_says_that_files_will_reach_the_user_where_the_certificate_is_trusted(
+    uploading: Prosody | Ejabberd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, found, remedy = _checked(uploading)
+    assert state == "warning"
+    assert f"https://127.0.0.1:{uploading.https_port} shows a certificate that this machine does not trust" in found
+    assert "SSL_CERT_FILE" in remedy
+    monkeypatch.setenv("SSL_CERT_FILE", str(uploading.authority))
     assert _checked(uploading) == ("ok", f"{uploading.host} gives the component places for files", "")
 
 

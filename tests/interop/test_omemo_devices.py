@@ -138,6 +138,20 @@ async def test_a_contact_that_is_a_device_is_told_of_the_users_devices_and_of_ev
     await until(lambda: ["7", "8"] in desk.told(), "the list that there is now")
 
 
+async def test_a_contact_is_told_of_changes_also_when_it_was_let_in_after_it_had_shown_itself(desk: Desk) -> None:
+    """ejabberd tells those only from whom presence came after the user let them see hers."""
+    await desk.announce(4711)
+    client = await desk.client()
+    client.auto_authorize = None
+    await befriend(desk, client)
+    await until(lambda: client.from_contact(desk.contact, "subscribe"), "the contact asks for her presence")
+    shown = len(client.from_contact(desk.contact, "available"))
+    client.send_presence(pto=desk.contact, ptype="subscribed")
+    await until(lambda: len(client.from_contact(desk.contact, "available")) > shown, "the contact shows itself again")
+    await publish(client, OLD_LIST, "current", device_list(7))
+    await until(lambda: ["7"] in desk.told(), "the list")
+
+
 async def test_a_contact_that_becomes_a_device_later_is_told_too(desk: Desk) -> None:
     client = await desk.client()
     await publish(client, OLD_LIST, "current", device_list(7))

@@ -18,6 +18,7 @@ from bridge.ledger.errors import StepRefused
 from bridge.ledger.model import Finished, Held
 from bridge.ledger.place import connect
 from bridge.ledger.sqlite import SqliteLedger
+from bridge.ledger.writes import REFUSED_WAKE_MS
 from bridge.wire.link import Remember, Report, WakeAt
 from tests.unit.ledger_parts import carry, stepped
 
@@ -31,9 +32,10 @@ bodies = st.binary(max_size=40) | st.integers(1, 3).map(lambda n: b"x" * (n * 50
 class Model:
     """What the ledger ought to hold."""
 
-    inbox: list[tuple[str, str, str | None, bytes]] = field(default_factory=list)
-    """Account, source, key, body of what waits, in order."""
-    parked: list[tuple[str, str | None, bytes]] = field(default_factory=list)
+    inbox: list[tuple[str, str, str | None, bytes, str]] = field(default_factory=list)
+    """Account, source, key, body, name of what waits, in order."""
+    parked: list[tuple[str, str | None, bytes, str, str]] = field(default_factory=list)
+    """Account, refusal, body, source, name."""
     records: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
     outbox: list[tuple[str, str]] = field(default_factory=list)
     timers: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -51,8 +53,8 @@ def found_in(path: Path) -> Model:
             return db.execute(query).fetchall()
 
         return Model(
-            inbox=rows("SELECT account, source, key, body FROM inbox WHERE state = 'waiting' ORDER BY position"),
-            parked=sorted(rows("SELECT account, refusal, body FROM inbox WHERE state = 'parked'")),
+            inbox=rows("SELECT account, source, key, body, name FROM inbox WHERE state = 'waiting' ORDER BY position"),
+            parked=sorted(rows("SELECT account, refusal, body, source, name FROM inbox WHERE state = 'parked'")),
             records={(a, n): (v, s) for a, n, v, s in rows("SELECT account, name, version, sealed FROM state")},
             outbox=rows("SELECT account, key FROM outbox ORDER BY id"),
             timers={(a, n): t for a, n, t in rows("SELECT account, name, at_ms FROM timers")},
@@ -81,7 +83,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.runner.run(self._open())
 
     async def _open(self) -> None:
-        self.ledger = SqliteLedger(self.path)
+        self.ledger = SqliteLedger(self.path, now_ms=lambda: 0)
 
     def done(self) -> None:
         self.history.append(copy.deepcopy(self.model))
@@ -91,7 +93,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def arrive(self, account: str, entries: list[bytes], mark: str | None) -> None:
         pair = None if mark is None else ("since", mark)
         self.runner.run(self.ledger.append_arrivals(account, "xmpp", [("e", b) for b in entries], mark=pair))
-        self.model.inbox += [(account, "arrival", None, body) for body in entries]
+        self.model.inbox += [(account, "arrival", None, body, "e") for body in entries]
         if mark is not None:
             self.model.marks[account, "since"] = mark
         self.done()
@@ -171,7 +173,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.runner.run(self.ledger.commit_steps([stepped(waiting[0].position, 1, account=account, refused="odd")]))
         entry = next(entry for entry in self.model.inbox if entry[0] == account)
         self.model.inbox.remove(entry)
-        self.model.parked = sorted([*self.model.parked, (account, "odd", entry[3])])
+        if entry[1] == "wake":
+            again = min(REFUSED_WAKE_MS, self.model.timers.get((account, entry[4]), REFUSED_WAKE_MS))
+            self.model.timers[account, entry[4]] = again
+            same = (account, "wake", entry[4])
+            self.model.parked = [each for each in self.model.parked if (each[0], *each[3:]) != same]
+        self.model.parked = sorted([*self.model.parked, (account, "odd", entry[3], entry[1], entry[4])])
         self.done()
 
     @precondition(lambda self: self.held)
@@ -181,15 +188,15 @@ class LedgerMachine(RuleBasedStateMachine):
         for expected in (1, 0):  # the second time nothing happens
             assert self.runner.run(self.ledger.finish_carries([Finished(held, code, b"r")])) == expected
         self.model.outbox.remove((held.account, held.carry.key))
-        self.model.inbox.append((held.account, "answer", held.carry.key, b"r"))
+        self.model.inbox.append((held.account, "answer", held.carry.key, b"r", held.carry.request))
         self.done()
 
-    @rule(now=st.integers(0, 100))
+    @rule(now=st.integers(0, 100) | st.just(REFUSED_WAKE_MS))
     def time_passes(self, now: int) -> None:
         self.runner.run(self.ledger.fire_timers(now))
         due = sorted((at, *key) for key, at in self.model.timers.items() if at <= now)
         fired = found_in(self.path).inbox[len(self.model.inbox) :]
-        assert sorted(fired) == sorted((account, "wake", None, b"") for _, account, _ in due)
+        assert sorted(fired) == sorted((account, "wake", None, b"", name) for _, account, name in due)
         self.model.inbox += fired
         for _, account, name in due:
             del self.model.timers[account, name]

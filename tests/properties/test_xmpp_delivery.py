@@ -1,6 +1,6 @@
 """Whatever is lost, repeated or restarted on the XMPP leg: every message arrives exactly once, in order."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from crypto.esession.profiles import Profile
@@ -211,6 +211,7 @@ def in_order(shown: list[str], of: list[str]) -> bool:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TWO)
+@example([("phone starts", 1)] * 2 + [("both sides start", 1), ("phone ends", 1), ("bob writes", 1), ("bob writes", 1)])
 def test_with_two_clients_every_message_arrives_exactly_once_and_in_order_at_one_and_no_double_at_either(
     actions: list[tuple[str, int]],
 ) -> None:
@@ -222,9 +223,12 @@ def test_with_two_clients_every_message_arrives_exactly_once_and_in_order_at_one
     assert in_order(world.by_desk, world.site.bodies())
     assert in_order(world.by_phone, world.site.bodies())
     assert set(world.desk.shown) | set(world.phone.shown) == set(world.bob)
+    assert in_order(world.desk.shown, world.bob)
+    assert in_order(world.phone.shown, world.bob)
     assert len(world.desk.shown) == len(set(world.desk.shown))
     assert len(world.phone.shown) == len(set(world.phone.shown))
-    assert [id_ for _, id_ in world.site.step.done] == [f"${b}" for b in world.bob]
+    # A receipt may be lost with the session that it was written in, and come after later ones.
+    assert sorted(id_ for _, id_ in world.site.step.done) == sorted(f"${b}" for b in world.bob)
     assert not list(world.site.records.names("queue/"))
     assert set(world.desk.copies) <= set(world.by_phone)
     assert set(world.phone.copies) <= set(world.by_desk)

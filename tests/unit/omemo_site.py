@@ -47,6 +47,8 @@ class Device:
     ids: list[str] = field(default_factory=list)
     contents: list[tuple[Element, ...]] = field(default_factory=list)
     """What was inside beside the text."""
+    signs: list[tuple[Element, ...]] = field(default_factory=list)
+    """What was inside envelopes without a text."""
     repeats: int = 0
     undecryptable: int = 0
     not_for_us: int = 0
@@ -125,6 +127,8 @@ class Device:
         inside = opened_envelope(plaintext, sender=BOB, recipient=ALICE).content
         content = read_content(inside)
         self.acknowledged += content.received
+        if not content.body and content.extras:
+            self.signs.append(content.extras)
         if content.body:
             self.contents.append(content.extras)
             self._show(content.body, id_, wanted=content.receipt_wanted)

@@ -10,6 +10,7 @@ from adapters.inside_api import AnyValue
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_binding import heard, pinned
 from adapters.xmpp.inside_omemo_own import store_in, store_of
+from adapters.xmpp.inside_omemo_room import octets_beside
 from adapters.xmpp.inside_omemo_state import Device, UserDevices, devices_in
 from adapters.xmpp.inside_queue import entry_at
 from crypto.enclave.vault import MAX_CHANGES
@@ -249,6 +250,24 @@ def test_all_sessions_with_a_device_keep_no_more_keys_than_one_may() -> None:
     assert len(kept.kept) == 3
     assert sum(len(each.ratchet.skipped) for each in kept.kept) <= MAX_SKIPPED
     assert len(kept.kept[0].ratchet.skipped) == 900
+
+
+def test_keys_of_missing_messages_have_one_bound_for_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.xmpp.inside_omemo_room.MAX_ROOM", 130_000)
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE)
+    send(desk)
+    for device in (77, 78, 79):
+        _skip(desk, device, 400)
+    held = [v for n, v in desk.records.held.items() if n.startswith("omemo/") and isinstance(v, Sessions)]
+    assert sum(map(octets_beside, held)) <= 130_000
+    assert [len(_kept(desk, device).kept) for device in (77, 78, 79)] == [1, 1, 1]
+    assert [len(_kept(desk, device).kept[0].ratchet.skipped) for device in (77, 78, 79)] == [0, 0, 400]
+    assert "omemo-keys-dropped" in desk.step.codes()
+
+
+def _kept(desk: Desk, device: int) -> Sessions:
+    return kept_with(store_in(desk.records, "bob"), Peer(OLD, ALICE, device))
 
 
 def _skip(desk: Desk, id_: int, count: int, seed: str = "s") -> None:

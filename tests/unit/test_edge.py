@@ -281,6 +281,25 @@ async def test_a_wait_that_the_network_asked_for_outlives_a_restart_and_ends_whe
     assert again.carried == ["k0"]
 
 
+@pytest.mark.parametrize("pipelined", [False, True])
+async def test_what_waits_for_another_try_rests_and_what_is_under_way_does_not(bench: Bench, pipelined: bool) -> None:
+    half = Half(pipelined=pipelined)
+    half.hold = asyncio.Event()
+    half.answer = lambda request: Outcome("busy", retry=True, retry_after_s=600)
+    bench.edges.open([half], [])
+    await bench.until(lambda: bench.edges.resting)
+    await bench.commit(carry("k0"), carry("k1"))
+    await bench.until(lambda: half.under_way > 0)
+    assert not bench.edges.resting
+    half.hold.set()
+    await bench.until(lambda: bench.edges.resting)
+    assert (half.under_way, bench.edges.idle) == (0, False)
+    half.hold.clear()
+    bench.edge().health(None, "up", "connected")  # tried at once
+    await bench.until(lambda: half.under_way > 0)
+    assert not bench.edges.resting
+
+
 async def test_a_request_to_a_network_that_nobody_serves_is_answered(bench: Bench) -> None:
     await bench.commit(carry("old", network="gone"), release=False)
     bench.edges.open([Half()], [])

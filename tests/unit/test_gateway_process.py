@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -171,6 +172,21 @@ async def test_an_idle_gateway_drains_at_once(gateway: Gateway, ledger: Path) ->
     began = asyncio.get_running_loop().time()
     await gateway.order(gateway_control.Drain(within_ms=60_000))
     assert (await gateway.word(gateway_control.Drained)).left == 0
+    assert await gateway.ended() == 0
+    assert asyncio.get_running_loop().time() - began < 10
+
+
+async def test_a_gateway_does_not_wait_for_what_waits_for_another_try(gateway: Gateway, ledger: Path) -> None:
+    opened = SqliteLedger(ledger)
+    applied = await opened.commit_steps([stepped(0, 1, carries=(carry("k0"), carry("k1")))])
+    await opened.note_attempt(applied.released[0], 3, time.time_ns() // 1_000_000 + 600_000)
+    await opened.close()
+    await gateway.order(serve(ledger, "alice"))
+    await gateway.attach(FakeEnclave())
+    await gateway.word(gateway_control.Serving)
+    began = asyncio.get_running_loop().time()
+    await gateway.order(gateway_control.Drain(within_ms=60_000))
+    assert (await gateway.word(gateway_control.Drained)).left == 2
     assert await gateway.ended() == 0
     assert asyncio.get_running_loop().time() - began < 10
 

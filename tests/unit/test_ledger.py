@@ -25,6 +25,7 @@ from bridge.ledger.errors import (
 from bridge.ledger.model import Depths, Finished, Held, Lane
 from bridge.ledger.place import connect
 from bridge.ledger.sqlite import Inspector, SqliteLedger
+from bridge.ledger.writes import REFUSED_WAKE_MS
 from bridge.wire.link import Remember, Report, Trace, WakeAt
 from tests.unit.ledger_parts import carry, stepped
 
@@ -221,6 +222,26 @@ async def test_timers_become_inputs_when_due_and_not_before(ledger: SqliteLedger
     assert [(e.source, e.name) for e in ledger.read_inbox("alice", 0, 10)] == [("wake", "a")]
     assert ledger.next_timer() == 20
     assert ledger.waiting == 1
+
+
+async def test_a_wake_that_was_refused_comes_again_and_is_parked_once(path: Path) -> None:
+    ledger = SqliteLedger(path, now_ms=lambda: 1_000)
+    for again in range(3):
+        await ledger.commit_steps([stepped(0, again + 1, wakes=(WakeAt(network="xmpp", name="a", at_ms=9),))])
+        await ledger.fire_timers(1_000)
+        (entry,) = ledger.read_inbox("alice", 0, 10)
+        await ledger.commit_steps([stepped(entry.position, 1, refused="raised-odd")])
+        assert ledger.next_timer() == 1_000 + REFUSED_WAKE_MS
+        with contextlib.closing(Inspector(path)) as inspector:
+            assert [each.position for each in inspector.parked()] == [entry.position]
+    assert ledger.waiting == 0
+    await ledger.commit_steps([stepped(0, 9, wakes=(WakeAt(network="xmpp", name="a", at_ms=7),))])
+    await ledger.fire_timers(8)
+    (entry,) = ledger.read_inbox("alice", 0, 10)
+    await ledger.commit_steps([stepped(0, 10, wakes=(WakeAt(network="xmpp", name="a", at_ms=2_000),))])
+    await ledger.commit_steps([stepped(entry.position, 1, refused="raised-odd")])
+    assert ledger.next_timer() == 2_000, "what is due before stays so"
+    await ledger.close()
 
 
 async def test_tries_are_remembered_with_the_request(ledger: SqliteLedger) -> None:

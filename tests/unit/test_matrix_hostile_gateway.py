@@ -7,8 +7,8 @@ import pytest
 from vodozemac import Account, GroupSession
 
 from adapters.matrix import names
+from adapters.matrix.inside_forgotten import SESSIONS_KEPT, SESSIONS_KEPT_MS
 from adapters.matrix.inside_state import Forgotten, Inbound, OwnState, Parked
-from adapters.matrix.inside_timeline import SESSIONS_KEPT, SESSIONS_KEPT_MS
 from crypto.olm.device import own_device, verified_one_time_key
 from crypto.olm.group import ENCRYPTED, ROOM_KEY, room_key_content
 from crypto.olm.pairwise import encrypted_for, outbound_session

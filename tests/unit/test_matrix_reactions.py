@@ -9,7 +9,7 @@ from adapters.matrix import names
 from adapters.matrix.inside_peers import Pin
 from adapters.matrix.inside_reactions import MOST_EMOJIS, MOST_TARGETS, Reactions, emoji_of
 from bridge.wire.values import Address, Public
-from crypto.content import Reaction
+from crypto.content import Reaction, Reply
 from crypto.message import Kind, Message
 from tests.unit.matrix_world import ALICE, BOB, JSON, Machine, World
 from tests.unit.test_matrix_content import chatting
@@ -206,7 +206,7 @@ def test_the_user_takes_a_message_back_with_all_its_wordings() -> None:
     alice.hands_over(Message("a2", "", retracts="a0"))
     world.settle()
     redacted = [cast(Address, one.values["event"]).v for one in world.sent(ALICE, names.ROOM_REDACT)]
-    assert redacted == ["$event2", "$event0"]
+    assert redacted == ["$event0", "$event2"]
     assert [message.retracts for message in bob.delivered()] == ["$event0"]
     assert alice.step.done[-1] == ("bob", "a2")
     assert all(set(one.values) == {"room", "event"} for one in world.sent(ALICE, names.ROOM_REDACT))
@@ -245,14 +245,105 @@ def test_a_redaction_never_takes_away_what_the_user_wrote() -> None:
     assert alice.step.notices == [("bob", names.TOLD_OWN_REMOVED)]
 
 
-def test_a_redaction_of_a_new_wording_does_not_take_the_message_away() -> None:
+WORDS = "[took this new wording back; what was said before it holds again]"
+
+
+def test_a_redaction_of_a_new_wording_is_told_in_words_and_does_not_take_the_message_away() -> None:
     world, alice, bob = chatting()
-    bob.hands_over(Message("b1", "again", replaces="b0"))
-    world.settle()
-    (edit,) = alice.delivered()
-    shown(world, alice, redaction(edit.id))
+    for number in range(2):  # each time: also the second one leaves another text standing than the user sees
+        bob.hands_over(Message(f"b{number + 1}", "again", replaces="b0"))
+        world.settle()
+        (edit,) = alice.delivered()
+        shown(world, alice, redaction(edit.id, f"$d{number}"))
+        (told,) = alice.delivered()
+        assert (told.body, told.kind, told.retracts) == (WORDS, Kind.NOTICE, None)
+        assert told.reply == Reply("$event1", by_user=False)
+
+
+def test_of_a_new_wording_that_is_not_the_last_the_redaction_changes_nothing() -> None:
+    world, alice, bob = chatting()
+    for text in ("second", "third"):
+        bob.hands_over(Message(text, text, replaces="b0"))
+        world.settle()
+    second, third = alice.delivered()
+    shown(world, alice, redaction(second.id, "$d1"))
     assert alice.delivered() == []
-    assert alice.step.notices == [("bob", names.TOLD_EDIT_REMOVED)]
+    assert "edit-removed" in alice.step.codes()
+    shown(world, alice, redaction(third.id, "$d2"))
+    assert [message.body for message in alice.delivered()] == [WORDS]
+
+
+def test_a_wording_that_was_taken_back_supersedes_no_other_that_comes_late() -> None:
+    world, alice, bob = chatting()
+    world.events_held = True
+    for text in ("second", "third"):
+        bob.hands_over(Message(text, text, replaces="b0"))
+        world.settle()
+    second, third = world.timeline[-2:]
+    shown(world, alice, third)
+    shown(world, alice, redaction(third["event_id"]))
+    shown(world, alice, second)
+    assert [message.body for message in alice.delivered()] == ["third", WORDS, "second"]
+
+
+def test_a_message_that_is_taken_back_before_it_could_be_sent_never_goes_out() -> None:
+    """Nor its new wordings: what waits for days for a contact to join need not become public first."""
+    world, alice, bob = chatting()
+    alice.arrives(names.ROOM, {**world.room_state(BOB), "members": {ALICE: "join", BOB: "invite"}})
+    alice.hands_over(Message("a1", "regretted"))
+    alice.hands_over(Message("a2", "kept"))
+    alice.hands_over(Message("a3", "regretted too", replaces="a1"))
+    alice.hands_over(Message("a5", "", reaction=Reaction("a1", (UP,))))
+    alice.hands_over(Message("a6", "as I said", reply=Reply("a1", "regretted", by_user=True)))
+    alice.hands_over(Message("a4", "", retracts="a1"))
+    assert alice.step.done == [("bob", "a1"), ("bob", "a3"), ("bob", "a5"), ("bob", "a4")]
+    world.tell_room()
+    world.settle()
+    alice.step.now += 5_000
+    alice.wakes("line")
+    world.settle()
+    assert bob.texts() == ["kept", "as I said"]
+    assert alice.step.done[-2:] == [("bob", "a2"), ("bob", "a6")]
+    assert world.sent(ALICE, names.ROOM_REDACT) == []
+    assert alice.step.failures == []
+
+
+def test_when_all_that_waits_is_taken_back_nothing_waits() -> None:
+    world, alice, _ = chatting()
+    alice.arrives(names.ROOM, {**world.room_state(BOB), "members": {ALICE: "join", BOB: "invite"}})
+    alice.hands_over(Message("a1", "regretted"))
+    alice.hands_over(Message("a2", "", retracts="a1"))
+    assert not [name for name in alice.step.records.held if name.startswith(("line/", "queue/"))]
+    alice.step.now += 60_000
+    alice.wakes("notices")
+    assert alice.step.notices == []
+
+
+def test_of_a_message_that_is_taken_back_the_new_wordings_that_wait_do_not_go_out_either() -> None:
+    world, alice, bob = chatting()
+    alice.arrives(names.ROOM, {**world.room_state(BOB), "members": {ALICE: "join", BOB: "invite"}})
+    alice.hands_over(Message("a1", "regretted", replaces="a0"))
+    alice.hands_over(Message("a2", "", retracts="a0"))
+    assert alice.step.done == [("bob", "a1")]
+    world.tell_room()
+    alice.step.now += 5_000
+    alice.wakes("line")
+    world.settle()
+    assert [message.retracts for message in bob.delivered()] == ["$event0"]
+    assert alice.step.done == [("bob", "a1"), ("bob", "a2")]
+
+
+def test_what_waits_is_sent_where_nothing_may_be_taken_back() -> None:
+    world, alice, bob = chatting()
+    alice.allows(retractions="no")
+    alice.arrives(names.ROOM, {**world.room_state(BOB), "members": {ALICE: "join", BOB: "invite"}})
+    alice.hands_over(Message("a1", "said"))
+    alice.hands_over(Message("a2", "", retracts="a1"))
+    world.tell_room()
+    alice.step.now += 5_000
+    alice.wakes("line")
+    world.settle()
+    assert bob.texts() == ["said", "took back this message"]
 
 
 def test_without_the_switch_retractions_are_ignored_and_the_user_is_told_once() -> None:

@@ -4,12 +4,16 @@ import pytest
 
 from adapters.inside_api import ContactDevice, Step
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_omemo_binding import heard
+from adapters.xmpp.inside_omemo_binding import heard, heed
+from adapters.xmpp.inside_omemo_vouching import told_of_keys
 from adapters.xmpp.pep.names import PEP_REQUESTS
 from bridge.wire import control, link
 from bridge.wire.values import GATEWAY_CONTACT
+from crypto.omemo.envelope import Envelope
 from crypto.omemo.fingerprints import fingerprint
 from crypto.omemo.names import Namespace
+from crypto.omemo.reading import b64
+from crypto.xml import parse
 from tests.unit.control_site import Desk, mapped
 from tests.unit.omemo_world import End
 from tests.unit.xmpp_site import ALICE
@@ -115,6 +119,36 @@ def test_the_user_sees_and_decides_in_a_session_that_was_compared() -> None:
     again = desk.says("devices")
     assert "Device 11: verified" in again
     assert "Device 22: not trusted" in again
+
+
+def test_what_a_device_vouched_for_is_told_with_the_device() -> None:
+    desk = OmemoDesk().established()
+    assert desk.decide("verify", PHONE.identity.hex()) == "ok"
+
+    def vouch(step: Step) -> None:
+        contact = step.account.contact_by_id("bob")
+        assert contact is not None
+        at = LegStep(step, contact)
+        assert told_of_keys(at, vouching(DESKTOP), PHONE.identity, PHONE.device_id)
+        heed(at)
+        at.finish()
+
+    assert desk.account.order("xmpp", vouch).refused is None
+    assert "Device 22: verified (by automatic trust from device 11)" in desk.says("devices")
+    assert "Device 11: verified\n" in desk.says("devices")
+    told = next(leg.device for leg in desk.chamber.status(1).legs if leg.device is not None and leg.device.devices)
+    assert [(each.id, each.by, each.voucher) for each in told.devices] == [(11, "operator", 0), (22, "device", 11)]
+    desk.says(f"trust {fingerprint(DESKTOP.identity)}")
+    assert "automatic" not in desk.says("devices")
+
+
+def vouching(end: End) -> Envelope:
+    """What is inside a trust message for a device's key."""
+    text = f"""<content xmlns='urn:xmpp:sce:1'>
+      <trust-message xmlns='urn:xmpp:tm:1' usage='urn:xmpp:atm:1' encryption='urn:xmpp:omemo:2'>
+        <key-owner jid='{ALICE}'><trust>{b64(end.identity)}</trust></key-owner>
+      </trust-message></content>"""
+    return Envelope(parse(text.encode()).elements, "2027-01-15T07:00:00Z")
 
 
 def test_in_another_session_the_user_sees_but_does_not_decide() -> None:

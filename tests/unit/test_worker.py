@@ -289,6 +289,25 @@ async def test_a_time_that_was_asked_for_comes_as_an_input(bench: Bench) -> None
     assert [(entry.source, entry.name) for entry in enclave.inputs] == [("arrival", "stanza"), ("wake", "nudge")]
 
 
+async def test_a_wake_that_the_enclave_refuses_comes_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.ledger.writes.REFUSED_WAKE_MS", 50)
+
+    def respond(enclave: FakeEnclave, entry: Input) -> list[FromEnclave]:
+        if entry.source == "wake" and len(enclave.inputs) < 4:
+            return [Stepped(position=entry.position, account=entry.account, step=0, refused="raised-odd")]
+        (answer,) = forward(enclave, entry)
+        assert isinstance(answer, Stepped)
+        if entry.source == "arrival":
+            answer = answer.model_copy(update={"wakes": (WakeAt(network="xmpp", name="nudge", at_ms=1),)})
+        return [answer]
+
+    enclave = FakeEnclave(respond=respond)
+    bench.attach(enclave)
+    await bench.arrive(b"one")
+    await bench.until(lambda: len(enclave.inputs) == 4 and bench.worker.idle)
+    assert [entry.source for entry in enclave.inputs] == ["arrival", "wake", "wake", "wake"]
+
+
 async def test_when_the_disk_is_full_nothing_goes_out_and_the_worker_goes_on_when_there_is_room(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from adapters.xmpp.outside_stanzas import rendered
 from crypto.content import Mark, Style
 from crypto.message import Message, Standing
 from crypto.omemo.names import Namespace
-from crypto.xml import element, serialize
+from crypto.xml import CLIENT, element, serialize
 from tests.unit.omemo_site import AXOLOTL, BOTH, OMEMO_2, OmemoSite
 from tests.unit.xmpp_site import ALICE, BOB
 
@@ -230,6 +230,20 @@ def test_a_message_that_is_not_for_the_contact_is_answered_with_what_to_do(site:
     assert site.bodies() == []
     assert site.devices[0].errors == [("a1", "policy-violation")]
     assert "omemo-not-for-us" in site.step.codes()
+
+
+@pytest.mark.parametrize("resource", ["", "/lockgate"])
+def test_a_refusal_comes_from_the_address_that_was_written_to(site: OmemoSite, resource: str) -> None:
+    """Profanity shows an error that comes from another address outside the chat's window."""
+    device, to = site.devices[0], f"{BOB}{resource}"
+    device.say("hi", "a1")
+    octets = device.outbox.pop().replace(f"to='{BOB}'".encode(), f"to='{to}'".encode())
+    own = site.nodes.lists[device.forms[0], BOB].elements[0].attribute("id") or ""
+    site.arrive(octets.replace(f'rid="{own}"'.encode(), b'rid="77"'))
+    site.arrive(f"<message xmlns='{CLIENT}' from='{device.jid}' to='{to}' id='a2'><body>x</body></message>".encode())
+    site.run()
+    assert [id_ for id_, _ in device.errors] == ["a1", "a2"]
+    assert [str(carry.values["from"].v) for carry in site.sent("error")] == [to, to]
 
 
 def test_a_message_that_cannot_be_opened_is_told_of_and_the_session_heals(site: OmemoSite) -> None:

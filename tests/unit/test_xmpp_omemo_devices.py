@@ -3,6 +3,7 @@
 import pytest
 
 from adapters.inside_api import ContactPolicy
+from adapters.xmpp.inside_arrivals import presence_arrived
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_binding import heard, pinned, told_once, trust_key
 from adapters.xmpp.inside_omemo_devices import recipients, unusable
@@ -10,6 +11,7 @@ from adapters.xmpp.inside_omemo_mending import HEAL_MS, failed, healing_bundle, 
 from adapters.xmpp.inside_omemo_own import store_of
 from adapters.xmpp.inside_omemo_state import MAX_DEVICES, MAX_KNOWN, devices_in
 from adapters.xmpp.inside_omemo_trust import MAX_KEYS, keys_in
+from adapters.xmpp.names import Resources
 from adapters.xmpp.pep.names import FORBIDDEN, PEP_EVENT, PEP_ITEMS, UNAVAILABLE, Items
 from crypto.message import Standing
 from crypto.omemo.conversation import decrypted, encrypted, session_identity
@@ -91,6 +93,20 @@ def test_nothing_is_asked_again_while_lists_are_fresh_and_sessions_stand() -> No
     asked = list(desk.asked)
     assert send(desk) == [11]
     assert desk.asked == asked
+
+
+def test_a_client_that_comes_has_the_lists_asked_for_again_soon() -> None:
+    """It may publish its keys in a moment, and servers do not always tell of that."""
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE)
+    send(desk)
+    desk.nodes.announce(PHONE, DESKTOP)
+    desk.later(61)
+    assert desk.ids() == [11]
+    presence_arrived(desk.step, Resources(((f"{ALICE}/new", False),), complete=True).encode())
+    assert desk.ids() == [11]
+    desk.later(61)
+    assert sorted(desk.ids()) == [11, 22]
 
 
 def test_lists_that_are_too_old_are_asked_for_before_anything_is_sent() -> None:
@@ -351,6 +367,19 @@ def test_after_it_a_new_device_gets_nothing_and_gives_nothing_and_the_user_is_to
     verify(desk, DESKTOP)
     assert sorted(send(desk)) == [11, 22]
     assert desk.told == ["omemo-device-new"]
+
+
+def test_after_a_decision_the_next_device_is_announced_however_soon_it_comes() -> None:
+    desk = Desk({**ON, "omemo-trust": "verified-only"}).begin()
+    desk.nodes.announce(PHONE)
+    desk.reach()
+    desk.settle()
+    assert desk.told == ["omemo-device-new"]
+    verify(desk, PHONE)
+    desk.nodes.announce(PHONE, DESKTOP)
+    desk.event(OLD)
+    assert desk.reach().left_out == (22,)
+    assert desk.told == ["omemo-device-new"] * 2
 
 
 def test_those_that_were_trusted_blindly_before_stay_so() -> None:

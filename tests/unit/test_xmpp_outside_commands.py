@@ -47,7 +47,7 @@ def test_the_commands_are_listed_for_those_who_have_an_account() -> None:
     query = f"<query xmlns='{NS_ITEMS}' node='{NS_COMMANDS}'/>"
     for to in (GATE, f"{GATE}/lockgate"):
         listed = [item.get("node") for item in asked(query, to=to)[0]]
-        assert listed == ["contacts", "fingerprints", "verify"]
+        assert listed == ["contacts", "fingerprints", "verify", "devices", "trust"]
     assert list(asked(query, sender="mallory@b.example/x")[0]) == []
 
 
