@@ -170,8 +170,9 @@ class Client:
 
     async def _open(self, message: Message, known: dict[str, str]) -> None:
         seen: list[str] = self._store.get("rig/seen", [])
+        # In canonical form: Prosody's archive gives attributes back in any order.
         digest = hashlib.sha256(
-            b"".join(ET.tostring(e) for e in message.xml if e.tag.endswith("}encrypted"))
+            "".join(ET.canonicalize(ET.tostring(e)) for e in message.xml if e.tag.endswith("}encrypted")).encode()
         ).hexdigest()
         if digest in seen:
             self._tell("repeated", **known)

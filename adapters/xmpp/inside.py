@@ -9,6 +9,7 @@ from adapters.xmpp.inside_away import AWAY, away_due_ms, tend
 from adapters.xmpp.inside_content import OK, settled
 from adapters.xmpp.inside_ending import abandon_all, expire
 from adapters.xmpp.inside_files import xmpp_files
+from adapters.xmpp.inside_holding import judge_again
 from adapters.xmpp.inside_leg import TIMER, LegStep, arm, enough
 from adapters.xmpp.inside_omemo_arrivals import key_decided, omemo_started, omemo_woken
 from adapters.xmpp.inside_omemo_choice import forms_of
@@ -53,6 +54,8 @@ class XmppInside:
             omemo_switched(at)
             if not resumed:
                 abandon_all(at)
+            changed = judge_again(at)  # the operator may ask for more now, or for less
+            if changed or not resumed:
                 proceed(at)
             tend(at, resumed=resumed)
             withdraw_profile(at)

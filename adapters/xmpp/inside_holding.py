@@ -28,9 +28,10 @@ def judged(at: LegStep, conversation: Conversation, peer: str, until_ms: int) ->
     return replace(talk_of(conversation, peer, until_ms, known), held=_unlinked(at, conversation))
 
 
-def judge_again(at: LegStep) -> None:
-    """A string was compared: sessions that it says nothing of are held from now on."""
-    for talk in at.leg.talks:
+def judge_again(at: LegStep) -> bool:
+    """A string was compared: sessions that it says nothing of are held from now on. Returns whether any changed."""
+    before = at.leg
+    for talk in before.talks:
         conversation = at.conversation(talk.thread) if talk.active else None
         held = talk.held if conversation is None else _unlinked(at, conversation)
         if held and not talk.held:
@@ -40,6 +41,7 @@ def judge_again(at: LegStep) -> None:
         if held != talk.held:
             changed = replace(talk, held=held)
             at.leg = replace(at.leg, talks=tuple(changed if t is talk else t for t in at.leg.talks))
+    return at.leg is not before
 
 
 def judge_all(step: Step) -> None:

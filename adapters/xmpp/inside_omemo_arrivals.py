@@ -5,6 +5,7 @@ from adapters.xmpp.inside_holding import judge_all
 from adapters.xmpp.inside_leg import LegStep, arm, enough
 from adapters.xmpp.inside_omemo_binding import trust_key
 from adapters.xmpp.inside_omemo_finding import (
+    again_due_ms,
     bundle_arrived,
     devices_due_ms,
     forget_devices,
@@ -93,6 +94,7 @@ def omemo_woken(step: Step, spent: int) -> None:
         at.finish()
         spent += at.spent
         arm(step, devices_due_ms(at))
+        arm(step, again_due_ms(at) if omemo_on(at.contact) else 0)
 
 
 def _devices(step: Step) -> list[LegStep]:

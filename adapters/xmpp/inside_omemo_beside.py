@@ -79,12 +79,24 @@ def _quotes(element: Element, body: str) -> bool:
 
 def _are_signs(reactions: Element) -> bool:
     """Whether nothing can be read in it: words could be made up in the user's name."""
-    return all(_is_sign(e.text.strip()) for e in reactions.elements)
+    texts = [e.text.strip() for e in reactions.elements]
+    return all(map(_is_sign, texts)) and sum(map(_letters_drawn, texts)) <= 1
 
 
 def _is_sign(text: str) -> bool:
     kinds = [unicodedata.category(char) for char in text]
     return not any(kind.startswith("L") for kind in kinds) and sum(kind.startswith("N") for kind in kinds) <= 1
+
+
+def _letters_drawn(text: str) -> int:
+    """How many signs in it are letters in a circle, a square or the like; a flag, which is made of two, is none."""
+    names = [unicodedata.name(char, "") for char in text if unicodedata.category(char) == "So"]
+    if len(names) == 2 and all(name.startswith("REGIONAL INDICATOR") for name in names):
+        return 0
+    return sum(any(kind in name for kind in _WRITING) for name in names)
+
+
+_WRITING = ("LETTER", "SQUARED", "IDEOGRAPH", "KATAKANA", "HANGUL")
 
 
 # ---------------------------------------------------------------- to the user

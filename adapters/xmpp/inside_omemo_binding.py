@@ -18,6 +18,7 @@ from adapters.xmpp.inside_omemo_trust import (
     is_closed,
     met,
     standing_of,
+    strict,
 )
 from adapters.xmpp.inside_omemo_vouching import Change, heeded
 from crypto.message import Standing
@@ -25,6 +26,7 @@ from crypto.omemo.conversation import forgotten, session_identity
 from crypto.omemo.device import own
 from crypto.omemo.model import Peer
 from crypto.omemo.names import Namespace
+from crypto.records import Records
 
 ANNOUNCE_MS = 60_000
 
@@ -42,22 +44,34 @@ class Told:
     """Codes of what the user was told, until it is different; when they were told of devices last."""
 
     codes: tuple[str, ...] = ()
+    """With `/CONTACT` for those of contacts that believe fewer devices than others do."""
     devices_ms: tuple[tuple[str, int], ...] = ()
 
 
 def told_once(at: LegStep, code: str) -> None:
     """Tell the user a sentence about the devices, unless they were told it already."""
     told = at.step.records.get("omemo-told", Told) or Told()
-    if code not in told.codes:
-        at.step.records.put("omemo-told", replace(told, codes=(*told.codes, code)))
+    known = f"{code}/{at.contact.id}" if strict(at.step.records, at.contact) else code
+    if known not in told.codes:
+        at.step.records.put("omemo-told", replace(told, codes=(*told.codes, known)))
         at.notice(at.step.account.near_address, code)
 
 
 def told_again(at: LegStep) -> None:
-    """What was wrong is not any more: should it come back, the user is told again."""
-    told = at.step.records.get("omemo-told", Told)
-    if told is not None and told.codes:
-        at.step.records.put("omemo-told", replace(told, codes=()))
+    """What was wrong is not any more: should it come back, the user is told again. Of others it says nothing."""
+    _forget_told(at.step.records, ("", at.contact.id))
+
+
+def forget_told(records: Records, contact: str) -> None:
+    """The contact is not on the map any more."""
+    _forget_told(records, (contact,))
+
+
+def _forget_told(records: Records, whose: tuple[str, ...]) -> None:
+    told = records.get("omemo-told", Told) or Told()
+    left = tuple(code for code in told.codes if code.partition("/")[2] not in whose)
+    if left != told.codes:
+        records.put("omemo-told", replace(told, codes=left))
 
 
 def announce(at: LegStep, code: str) -> None:

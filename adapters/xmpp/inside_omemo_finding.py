@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from adapters.inside_api import Step
 from adapters.xmpp.inside_leg import LegStep, arm
-from adapters.xmpp.inside_omemo_binding import showed
+from adapters.xmpp.inside_omemo_binding import forget_told, showed
 from adapters.xmpp.inside_omemo_keeping import keep_devices, lacks, question_for, user_of
 from adapters.xmpp.inside_omemo_own import BUNDLES, LISTS, omemo_on
 from adapters.xmpp.inside_omemo_patience import may_wait, waited
@@ -211,6 +211,7 @@ def forget_devices(at_step: Step, contact: str) -> None:
         at_step.records.delete(name)
     for kind in ("asked", "heal", "patience"):
         at_step.records.delete(f"omemo-{kind}/{contact}")
+    forget_told(at_step.records, contact)
 
 
 def tend_devices(at: LegStep) -> None:
@@ -227,6 +228,19 @@ def devices_due_ms(at: LegStep) -> int:
     asked = at.step.records.get(_asked(at), Asked)
     times = [each.asked_ms + ANSWER_MS for each in devices_in(at.step.records).listings if each.asked_ms]
     times += [asked.at_ms + ANSWER_MS] if asked is not None and may_wait(at) else []
+    return min((t for t in times if t > now), default=0)
+
+
+def again_due_ms(at: LegStep) -> int:
+    """When a question ends, though nothing waits for it, or what is missing for messages that wait may be asked for
+    again: nobody may ever tell that it is there. 0: never; else in the future.
+    """
+    now, known = at.step.now_ms(), devices_in(at.step.records)
+    asked = at.step.records.get(_asked(at), Asked)
+    times = [asked.at_ms + ANSWER_MS] if asked is not None else []
+    if at.line.sent < at.line.next:
+        times += [each.fresh_until_ms for each in known.listings]
+        times += [each.until_ms for device in known.devices if known.forms(device) for each in device.missing]
     return min((t for t in times if t > now), default=0)
 
 

@@ -12,7 +12,16 @@ from adapters.xmpp.inside_omemo_beside import beside_values, older_text
 from adapters.xmpp.inside_omemo_binding import told_again, told_once
 from adapters.xmpp.inside_omemo_devices import Recipients, recipients, unusable
 from adapters.xmpp.inside_omemo_given_up import HASTE_MS, closed_by, due_ms, is_given_up
-from adapters.xmpp.inside_omemo_outbox import Out, Sending, forget_sending, keep_out, keep_sending, out_at, sending_of
+from adapters.xmpp.inside_omemo_outbox import (
+    Out,
+    Sending,
+    drop_out,
+    forget_sending,
+    keep_out,
+    keep_sending,
+    out_at,
+    sending_of,
+)
 from adapters.xmpp.inside_omemo_own import omemo_on, store_of
 from adapters.xmpp.inside_queue import acknowledged, content_of, entry_at, give_up
 from adapters.xmpp.inside_references import number_of
@@ -214,10 +223,13 @@ def omemo_bounced(at: LegStep, stanza: Element, peer: str) -> bool:
     at.report("omemo-bounced")
     if "/" in peer or out.bounced:
         return True
-    now = at.step.now_ms()
-    due = now + min(PAUSE_MOST_MS, PAUSE_MS << min(out.bounces, 16))
-    _put_off(at, number, replace(out, due_ms=due, bounces=out.bounces + 1, bounced=True))
+    _came_back(at, number, out)
     return True
+
+
+def _came_back(at: LegStep, number: int, out: Out) -> None:
+    due = at.step.now_ms() + min(PAUSE_MOST_MS, PAUSE_MS << min(out.bounces, 16))
+    _put_off(at, number, replace(out, due_ms=due, bounces=out.bounces + 1, bounced=True))
 
 
 def _put_off(at: LegStep, number: int, out: Out) -> None:
@@ -293,7 +305,10 @@ def _anew(at: LegStep, number: int, entry: Queued, out: Out, forms: frozenset[Na
     """It reached nobody. Since then a device may have been removed or distrusted, a session given up."""
     found = recipients(at)
     ready = _allowed(found, forms)
-    waits = found.waiting or not ready or closed_by(at, ready)
+    if not ready and not found.waiting:
+        _nobody_left(at, number, out)
+        return
+    waits = found.waiting or closed_by(at, ready)
     made = None if waits else sealed_for(at, ready, content_in(at, entry))
     if made is None:
         _put_off(at, number, replace(out, due_ms=at.step.now_ms() + PAUSE_MS))
@@ -301,6 +316,18 @@ def _anew(at: LegStep, number: int, entry: Queued, out: Out, forms: frozenset[Na
         give_up(at, number, "too-large")
     else:
         _again(at, number, entry, replace(out, content=made[0], form=made[1]))
+
+
+def _nobody_left(at: LegStep, number: int, out: Out) -> None:
+    """It waits like one that never went out: she is told why, and a session may take it. While newer ones are under way
+    in a session, which would be repeated there with it, it counts as come back once more.
+    """
+    newer = range(number + 1, at.line.sent) if at.line.sent_on is not None else ()
+    if any(out_at(at, each) is None and entry_at(at, each) is not None for each in newer):
+        _came_back(at, number, out)
+    else:
+        drop_out(at, number)
+        at.line = replace(at.line, sent=min(at.line.sent, number))
 
 
 def _acknowledges(at: LegStep) -> bool:

@@ -178,14 +178,14 @@ def _next(at: LegStep, only: bytes | None) -> tuple[Claim, Known] | None:
 def _judged(known: Known, claim: Claim, now_ms: int) -> tuple[Known, str | None] | None:
     """What a key is after a claim about it, and what the user is told; None: nothing changes.
 
-    A device may take back what people decided, but not grant what they denied.
+    A device may take back what people decided, but not grant what they denied, nor that a contact's key is the user's.
     """
     if known.by in PEOPLE and claim.stamp_ms <= known.since_ms:
         return None
     if _rank(claim) <= (known.said_ms, not claim.trusted and known.state == DISTRUSTED):
         return None
     heard = replace(known, said_ms=claim.stamp_ms)
-    if claim.trusted and known.state == DISTRUSTED and known.by in PEOPLE:
+    if claim.trusted and known.state == DISTRUSTED and known.by != BY_DEVICE:
         return heard, DEVICE_CONTESTED
     state = VERIFIED if claim.trusted else DISTRUSTED
     if state == known.state:

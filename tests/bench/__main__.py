@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import enclave_alone, negotiations
+from tests.bench import enclave_alone, negotiations, omemo
 from tests.bench.enclave_process import EnclaveProcess
 from tests.bench.whole_path import WholePath
 
@@ -107,6 +107,8 @@ def main() -> int:
     found |= enclave(options.messages, options.negotiations)
     print("bench: negotiations, group by group", file=sys.stderr)
     found |= negotiations.measured(options.negotiations)
+    print("bench: OMEMO", file=sys.stderr)
+    found |= omemo.measured(max(1, options.messages // 10))
     print("bench: gateway, ledger and enclave", file=sys.stderr)
     found |= asyncio.run(whole_path(options.messages, options.idle))
     print("bench: memory by session", file=sys.stderr)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.bench import negotiations
+from tests.bench import negotiations, omemo
 from tests.bench.__main__ import enclave, memory, whole_path
 
 
@@ -18,6 +18,12 @@ def test_negotiations_are_measured_in_every_group() -> None:
     assert all(value > 0 for value in found.values())
     assert sum(name.startswith("negotiation in group") for name in found) == 4 * len(negotiations.GROUPS)
     assert sum(name.startswith("unwanted") for name in found) == 5 * 8 + 2
+
+
+def test_omemo_is_measured_in_both_forms() -> None:
+    found = omemo.measured(2)
+    assert all(value > 0 for value in found.values())
+    assert len(found) == 2 * 2 * 5
 
 
 def test_what_nobody_means_costs_the_gateway_less_than_the_limits_are_there_for() -> None:

@@ -39,7 +39,7 @@ def device_list(*ids: int) -> str:
 @pytest.fixture(scope="module", params=["prosody", "ejabberd"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[XmppServer]:
     folder = tmp_path_factory.mktemp(request.param)
-    made = Prosody(folder, components=7) if request.param == "prosody" else Ejabberd(folder, components=7)
+    made = Prosody(folder, components=9) if request.param == "prosody" else Ejabberd(folder, components=9)
     with made as running:
         yield running
 

@@ -1,6 +1,7 @@
 """A lying server between ESessions and OMEMO: what was compared in one of them is not undone by the other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -153,6 +154,36 @@ def test_a_session_that_stands_when_a_device_is_compared_is_held_and_its_message
     assert site.devices[0].shown == ["secret"]
     assert site.bodies() == ["hi"]
     site.close()
+
+
+def switch(site: OmemoSite, word: str) -> None:
+    """The operator turns OMEMO on or off for the contact, and restarts."""
+    site.bob = replace(site.bob, options={**site.bob.options, "omemo": word})
+    site.step.account = replace(site.step.account, contacts=(site.bob,))
+    site.start(resumed=True)
+    site.run()
+
+
+def test_a_session_that_nobody_compared_is_held_once_the_contact_becomes_an_omemo_device(forged: OmemoSite) -> None:
+    switch(forged, "off")
+    forged.established()
+    switch(forged, "on")
+    forged.message("secret", "$1")
+    forged.alice.say("I am Alice", "e1")
+    forged.wait(120)
+    assert forged.alice.shown == []
+    assert forged.devices[0].shown == ["secret"]
+    assert forged.bodies() == ["hi"]
+
+
+def test_a_session_that_was_held_for_a_device_is_not_once_the_contact_is_none_any_more(forged: OmemoSite) -> None:
+    forged.alice.start()
+    forged.run()
+    forged.devices.clear()
+    switch(forged, "off")
+    forged.message("hello", "$1")
+    forged.wait(120)
+    assert forged.alice.shown == ["hello"]
 
 
 # ---------------------------------------------------------------- a contact's keys are listed as the user's

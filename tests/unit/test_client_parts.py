@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import stat
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -340,13 +341,16 @@ async def commanded(recorder: Recorder, *lines: str, monkeypatch: pytest.MonkeyP
     reading, writing = os.pipe()
     os.write(writing, "\n".join(lines).encode())
     os.close(writing)
-    saved = os.dup(0)
+    saved, threads = os.dup(0), threading.enumerate()
     os.dup2(reading, 0)
     monkeypatch.setattr(front_json, "tell", lambda event, **values: told.append({"event": event, **values}))
     try:
         await front_json.JsonFront(1.0).run(recorder)  # type: ignore[arg-type]
         await asyncio.sleep(0)
     finally:
+        for thread in threading.enumerate():  # one that still reads would take what is meant for the next test
+            if thread not in threads:
+                thread.join(10)
         os.dup2(saved, 0)
         os.close(saved)
         os.close(reading)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from adapters.xmpp.inside_leg import arm
 from adapters.xmpp.inside_omemo_mending import MAX_HEALING, failed
 from adapters.xmpp.inside_omemo_patience import PATIENCE_MS
 from adapters.xmpp.inside_omemo_state import AGAIN_MS, ANSWER_MS
@@ -95,3 +96,56 @@ def test_a_contact_that_is_gone_leaves_no_patience_behind() -> None:
     desk.step.account = replace(desk.step.account, contacts=())
     desk.begin()
     assert "omemo-patience/bob" not in desk.records.held
+
+
+# ---------------------------------------------------------------- nobody ever tells that keys are there
+def test_keys_that_were_not_given_once_are_asked_for_again_while_a_message_waits() -> None:
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE)
+    desk.answering = lambda _code, number: number is None
+    desk.message("hello", "$1")
+    desk.settle()
+    desk.later(90)
+    assert desk.told == ["omemo-no-keys"]
+    desk.answering = lambda _code, _number: True
+    desk.later(2 * AGAIN_MS / 1000)
+    assert len(desk.sent("omemo")) == 1
+
+
+def test_lists_that_were_not_given_once_are_asked_for_again_while_a_message_waits() -> None:
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE)
+    desk.answering = lambda _code, _number: False
+    desk.message("hello", "$1")
+    desk.settle()
+    desk.later(90)
+    assert desk.told == ["omemo-no-devices"]
+    desk.answering = lambda _code, _number: True
+    desk.later(2 * AGAIN_MS / 1000)
+    assert len(desk.sent("omemo")) == 1
+
+
+def test_nothing_is_asked_for_again_and_again_when_nothing_waits() -> None:
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE, DESKTOP)
+    desk.answering = lambda _code, number: number != DESKTOP.device_id
+    delay_s(desk, "$1")
+    desk.later(120)
+    before = len(desk.asked)
+    desk.later(3 * AGAIN_MS / 1000)
+    assert len(desk.asked) == before
+
+
+def test_without_patience_a_question_ends_also_when_something_else_wakes_the_half_meanwhile() -> None:
+    desk = Desk().begin()
+    desk.nodes.announce(PHONE)
+    desk.answering = lambda _code, number: number is None
+    desk.nodes.listed(OLD, *SILENT, PHONE.device_id)
+    desk.message("hello", "$1")
+    desk.settle()
+    desk.later(PATIENCE_MS / 1000 + 1)
+    for _ in range(10):
+        before = len(desk.asked)
+        desk.at(lambda at: arm(at.step, at.step.now_ms() + 5_000))
+        desk.later(ANSWER_MS / 1000 + 10)
+        assert len(desk.asked) > before

@@ -9,14 +9,16 @@ import pytest
 
 from adapters.xmpp.inside_leg import LegStep
 from adapters.xmpp.inside_omemo_binding import heard, heed, trust_key
+from adapters.xmpp.inside_omemo_own import store_in
 from adapters.xmpp.inside_omemo_trust import keys_in, standing_of
 from adapters.xmpp.inside_omemo_vouching import AHEAD_MS, MAX_CLAIMS, MAX_OF_ONE, Claims, automatic, told_of_keys
 from adapters.xmpp.names import RESOURCE, address_of
 from adapters.xmpp.pep.names import PEP_EVENT, Items
 from crypto.esession.offline_time import write_time
-from crypto.omemo.device import created
+from crypto.omemo.device import created, own
 from crypto.omemo.elements import device_list_element, message_element
 from crypto.omemo.envelope import Envelope, opened_envelope
+from crypto.omemo.fingerprints import fingerprint
 from crypto.omemo.model import DeviceList, ListedDevice
 from crypto.omemo.names import Namespace
 from crypto.omemo.reading import b64
@@ -499,3 +501,20 @@ def test_however_many_devices_a_server_adds_what_verified_ones_said_stays() -> N
     held = (desk.records.get("omemo-claims", Claims) or Claims()).waiting
     assert len(held) == MAX_CLAIMS
     assert [claim.about for claim in held if claim.device == 11] == [End.make(ALICE, 99).identity]
+
+
+def test_no_device_vouches_for_a_contacts_key_that_a_server_lists_as_the_users() -> None:
+    desk = Desk(ON).begin()
+    phone = End.make(ALICE, 11)
+    eves = own(store_in(desk.records, desk.eve.id))
+    assert eves is not None
+    desk.at(lambda at: heard(at, phone.device_id, phone.identity, NEW))
+    desk.at(lambda at: trust_key(at, "verify", fingerprint(phone.identity), "operator"))
+    desk.at(lambda at: heard(at, eves.device_id, eves.identity_key, NEW))
+    text = envelope(trust(b64(eves.identity_key)), START)
+    said = opened_envelope(text.encode(), sender=ALICE, recipient=BOB)
+    desk.at(lambda at: told_of_keys(at, said, phone.identity, phone.device_id))
+    desk.at(heed)
+    assert desk.at(lambda at: standing_of(at, eves.identity_key)) == "distrusted"
+    desk.settle()
+    assert desk.told[-1] == "omemo-device-contested"

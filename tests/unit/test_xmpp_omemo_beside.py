@@ -1,15 +1,19 @@
 """What messages hold beside text, by OMEMO; in clear beside its older form nothing counts but where it is allowed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from adapters.xmpp.inside_omemo_beside import bare_content
+from adapters.xmpp.inside_stanzas import Content
 from adapters.xmpp.outside_stanzas import rendered
 from adapters.xmpp.pep.names import PEP_EVENT, Items
 from crypto.content import Mark, Reaction, Reply, Style
 from crypto.message import Availability, Kind, Message, Presence, Read, Signal, Standing, Typing
 from crypto.omemo.names import Namespace
 from crypto.xml import Element, element, serialize
+from tests.fuzz.fuzz_xmpp_content import leg
 from tests.unit.omemo_site import AXOLOTL, BOTH, OMEMO_2, Device, OmemoSite
 from tests.unit.xmpp_site import ALICE, BOB
 
@@ -297,3 +301,23 @@ def test_places_emotes_and_styles_pass_in_both_forms(form: tuple[Namespace, ...]
     written(site, Message("$3", "waves", kind=Kind.EMOTE, marks=(Mark(0, 5, Style.STRONG),)))
     assert device.shown[1:] == ["here\ngeo:51.5,-0.1", "/me *waves*"]
     site.close()
+
+
+@pytest.mark.parametrize(
+    ("signs", "passed"),
+    [
+        (("👍", "❤️", "👨‍👩‍👧", "👋🏽", "1️⃣"), True),
+        (("🇳🇴", "🇩🇪", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "🆗"), True),
+        (("🅸🅰🅼🅳🅾🅽🅴",), False),
+        (("Ⓘ", "Ⓓ", "Ⓘ", "Ⓓ"), False),
+        (("🇮🇩🇮🇩",), False),
+        (("㋑㋓",), False),
+        (("🆗🆒",), False),
+    ],
+)
+def test_signs_that_spell_something_are_no_signs(signs: tuple[str, ...], passed: bool) -> None:
+    reactions = element(REACTIONS, "reactions", *(element(REACTIONS, "reaction", sign) for sign in signs), id="a1")
+    at = leg()
+    at = replace(at, contact=replace(at.contact, options={"omemo": "on", **ALL}))
+    said = bare_content(at, Content(None, None, False, (), extras=(reactions,)))
+    assert (said is not None) is passed

@@ -1,11 +1,13 @@
 """The user's OMEMO devices: found, followed, written to, and what is believed of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from adapters.inside_api import ContactPolicy
 from adapters.xmpp.inside_arrivals import presence_arrived
 from adapters.xmpp.inside_leg import LegStep
-from adapters.xmpp.inside_omemo_binding import heard, pinned, told_once, trust_key
+from adapters.xmpp.inside_omemo_binding import Told, heard, pinned, told_once, trust_key
 from adapters.xmpp.inside_omemo_devices import recipients, unusable
 from adapters.xmpp.inside_omemo_mending import HEAL_MS, failed, healing_bundle, to_heal
 from adapters.xmpp.inside_omemo_own import store_of
@@ -603,3 +605,35 @@ def test_no_session_is_made_with_who_is_not_believed() -> None:
     desk.at(lambda at: failed(at, 11, OLD))
     desk.settle()
     assert desk.asked.count((BUNDLES[OLD], 11)) == before
+
+
+def test_one_contact_that_wants_verified_devices_is_not_explained_again_whenever_another_one_writes() -> None:
+    desk = Desk(ON, bob={**ON, "omemo-trust": "verified-only"}).begin()
+    desk.nodes.announce(PHONE)
+    desk.message("hello", "$1")
+    desk.settle()
+    for number in range(5):
+        desk.message("hello", f"$2{number}", desk.eve)
+        desk.settle()
+        desk.later(120)
+    assert len(desk.sent("omemo")) == 5
+    assert desk.told == ["omemo-device-new", "omemo-not-verified"]
+
+
+def test_it_is_explained_again_when_it_was_better_meanwhile_and_forgotten_with_the_contact() -> None:
+    desk = Desk(ON, bob={**ON, "omemo-trust": "verified-only"}).begin()
+    desk.nodes.announce(PHONE)
+    for number, decision in enumerate(("verify", "distrust", "verify")):
+        desk.message("hello", f"$a{number}")
+        desk.settle()
+        verify(desk, PHONE, decision)
+        desk.later(300)
+    assert desk.told.count("omemo-not-verified") == 2
+    verify(desk, PHONE, "distrust")
+    desk.message("hello", "$b")
+    desk.later(10)
+    desk.step.account = replace(desk.step.account, contacts=())
+    desk.begin()
+    told = desk.records.held["omemo-told"]
+    assert isinstance(told, Told)
+    assert told.codes == ()
