@@ -126,6 +126,8 @@ class Synapse(Service):
                 "msc2409_to_device_messages_enabled": bool(self._registrations),
                 "msc3202_transaction_extensions": bool(self._registrations),
             },
+            # Of a longer gap matrix-js-sdk drops what came before its own last message; Bob asks for 1,000 events.
+            "filter_timeline_limit": 1000,
             **_rate_limits(),
             **self._settings,
         }
