@@ -79,7 +79,15 @@ class StubHomeserver:
             return self._json(told)
         if parts[0] == "user":
             return self._account_data(parts[-1], body if request.method == "PUT" else None)
+        if parts[0] == "room_keys":
+            return self._backup(body)
         return self._asked(path, body)
+
+    def _backup(self, body: bytes) -> web.Response:
+        """There is none, and what is written is taken."""
+        if body:
+            return self._json({"version": "1", "etag": "1", "count": 0})
+        return web.json_response({"errcode": "M_NOT_FOUND", "error": "no"}, status=404)
 
     def _account_data(self, kind: str, put: bytes | None) -> web.Response:
         held = self.world.account_data
@@ -95,6 +103,7 @@ class StubHomeserver:
         return {
             ("login", ""): {"user_id": ALICE, "access_token": "t", "device_id": "GATEWAY"},
             ("account", ""): {"user_id": ALICE, "device_id": "GATEWAY"},
+            ("profile", ""): {},
             ("joined_rooms", ""): {"joined_rooms": [self.world.room_id]},
             ("user", "filter"): {"filter_id": "1"},
             ("user", "m.direct"): {BOB: [self.world.room_id]},
