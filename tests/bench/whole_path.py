@@ -112,20 +112,13 @@ class WholePath:
 
         A poll counts as often as it would be asked in an hour, everything else as often as it was.
         """
-        await self._quiet()
+        await asyncio.sleep(2.0)
         cpu, before = sum(self.cpu().values()), len(self.homeserver.asked)
         await asyncio.sleep(seconds)
         others = sum(path != "sync" for path, _ in self.homeserver.asked[before:])
         poll_s = next(wait_s for path, wait_s in reversed(self.homeserver.asked) if path == "sync")
         share = (sum(self.cpu().values()) - cpu) / seconds
         return share, 3600 / max(poll_s, 0.001) + others * 3600 / seconds
-
-    async def _quiet(self, for_s: float = 2.0) -> None:
-        """Until nothing but news was asked for so long: what the messages before caused is no idling."""
-        before = -1
-        while before != (now := sum(path != "sync" for path, _ in self.homeserver.asked)):
-            before = now
-            await asyncio.sleep(for_s)
 
 
 def _without_thread(payload: bytes) -> bytes:
