@@ -15,6 +15,7 @@ from rig.prosody import Prosody
 from rig.scene import Scene
 from rig.synapse import Synapse
 from tests.interop.omemo_clients import Clients
+from tests.interop.omemo_scene import opened
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
@@ -31,15 +32,8 @@ async def scene(
     short_path: Path, server: Prosody, synapse: Synapse, unique: Callable[[str], str]
 ) -> AsyncIterator[Scene]:
     """A gateway that believes no device before it is verified, and Bob."""
-    made = Scene(short_path, server, synapse, suffix=unique("t"))
-    made.omemo = {"use": "on", "trust": "verified-only"}
-    try:
-        await made.prepare()
-        await made.lockgate.begin()
-        await made.log_in_bob()
+    async with opened(short_path, server, synapse, unique("t"), trust="verified-only") as made:
         yield made
-    finally:
-        await made.close()
 
 
 @pytest_asyncio.fixture
